@@ -1,0 +1,86 @@
+//! Whether this process is a forked child that has not noticed yet.
+//!
+//! A child inherits the parent's epoll set by reference: what it adds or deletes there, the parent
+//! loses or hears of. So before the hub touches a poller it asks here, and in a child it makes a
+//! new one. Knows nothing of pollers.
+//!
+//! # Safety
+//!
+//! The unsafe code maps one page that the kernel wipes in every child (`MADV_WIPEONFORK`, Linux
+//! 4.14), never unmaps it and touches only its first word, as an atomic. That costs one load a
+//! question, needs no `pthread_atfork`, and also sees children made by a raw `clone`.
+
+#![allow(unsafe_code)]
+
+use std::{
+    io, ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+/// The page's first word: which process in a line of forks this is. Zero in a child that nobody
+/// has noticed yet.
+static ERA: OnceLock<&'static AtomicU32> = OnceLock::new();
+
+/// The number for the next child that is noticed. Inherited, so it differs from the parent's.
+static NEXT_ERA: AtomicU32 = AtomicU32::new(1);
+
+/// Remembers in which process it was made.
+#[derive(Debug)]
+pub(crate) struct ForkWatch {
+    word: &'static AtomicU32,
+    era: u32,
+}
+
+impl ForkWatch {
+    pub(crate) fn new() -> io::Result<ForkWatch> {
+        let word = match ERA.get() {
+            Some(word) => word,
+            None => {
+                let word = map_word()?;
+                // Another thread may have been first; its page serves as well and ours is lost.
+                ERA.get_or_init(|| word)
+            }
+        };
+        Ok(ForkWatch { word, era: era(word) })
+    }
+
+    /// True exactly once after a fork, in the child.
+    #[inline]
+    pub(crate) fn forked(&mut self) -> bool {
+        if self.word.load(Ordering::Relaxed) == self.era {
+            return false;
+        }
+        self.era = era(self.word);
+        true
+    }
+}
+
+#[cold]
+fn era(word: &AtomicU32) -> u32 {
+    let fresh = NEXT_ERA.fetch_add(1, Ordering::Relaxed);
+    match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(known) => known,
+    }
+}
+
+fn map_word() -> io::Result<&'static AtomicU32> {
+    let len = rustix::param::page_size();
+    // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps
+    // nothing. It is never unmapped, is page-aligned and starts as zeroes, a valid AtomicU32.
+    unsafe {
+        let page = mmap_anonymous(
+            ptr::null_mut(),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )?;
+        madvise(page, len, Advice::LinuxWipeOnFork)?;
+        Ok(&*page.cast::<AtomicU32>())
+    }
+}

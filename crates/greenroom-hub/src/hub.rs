@@ -1,0 +1,310 @@
+//! The hub itself: owns its parts and lends them to the embedder by name.
+//!
+//! Decides nothing: what happens when is in `turn.rs`, and each part knows its own rules.
+
+use std::{io, os::fd::RawFd};
+
+use crate::{
+    Backend, Clock, Instant, Interest, ListenError, ListenerKey, Mailbox, Readiness, SourceKey,
+    TimerKey, Waiter, WakeId,
+    fork::ForkWatch,
+    listeners::Listeners,
+    mailbox::{Expected, Inbox},
+    poller::{Bell, Event, Poller},
+    ready::Ready,
+    timers::Timers,
+};
+#[cfg(any(test, feature = "testing"))]
+use crate::{
+    poller::sim::{Sim, SimPoller},
+    ready::Chance,
+};
+
+/// One event loop's state: timers, listeners, ready queue, mailbox and poller.
+///
+/// Belongs to one OS thread; only its [`Mailbox`] may be shared. See the crate's page for how an
+/// embedder drives it.
+#[derive(Debug)]
+pub struct Hub<W: Waiter> {
+    pub(crate) clock: Clock,
+    pub(crate) now: Instant,
+    pub(crate) timers: Timers<W>,
+    pub(crate) listeners: Listeners<W>,
+    pub(crate) ready: Ready<W>,
+    /// How many more waiters `pop` hands out before the next look at timers and fds.
+    pub(crate) left: usize,
+    pub(crate) expected: Expected<W>,
+    pub(crate) inbox: Inbox,
+    pub(crate) letters: Vec<WakeId>,
+    pub(crate) backend: Backend,
+    pub(crate) poller: Poller,
+    pub(crate) events: Vec<Event>,
+    pub(crate) fork: ForkWatch,
+    pub(crate) turns: u64,
+    pub(crate) sleeps: u64,
+}
+
+/// Counts since the hub was made, and how much it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Turns in which it slept, or would have if the kernel had not had something at once.
+    pub sleeps: u64,
+    /// Waits that ended because a deadline passed.
+    pub expired: u64,
+    /// Waits that ended because an fd was ready.
+    pub fd_ready: u64,
+    /// Waits that ended because their fd was closed.
+    pub closed: u64,
+    /// Waits that ended because somebody called: on this hub, or from another OS thread.
+    pub called: u64,
+    /// Waiters that may run now.
+    pub ready: usize,
+    /// Timers armed now.
+    pub timers: usize,
+    /// Listeners waiting now.
+    pub listeners: usize,
+    /// Waits that only another OS thread can end.
+    pub expected: usize,
+}
+
+impl<W: Waiter> Hub<W> {
+    /// A hub that waits with `backend` and reads `clock`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives no epoll set or no eventfd: out of fds (`EMFILE`, `ENFILE`), or a
+    /// sandbox forbids it.
+    pub fn new(backend: Backend, clock: Clock) -> io::Result<Hub<W>> {
+        Hub::with_poller(backend, Poller::new(backend)?, clock)
+    }
+
+    /// A hub whose kernel is simulated. `clock` must be the one `sim` was made with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::new`].
+    #[cfg(any(test, feature = "testing"))]
+    pub fn simulated(sim: Sim, clock: Clock) -> io::Result<Hub<W>> {
+        Hub::with_poller(Backend::default(), Poller::Sim(SimPoller::new(sim)), clock)
+    }
+
+    fn with_poller(backend: Backend, mut poller: Poller, clock: Clock) -> io::Result<Hub<W>> {
+        let inbox = Inbox::new(Bell::new()?);
+        poller.watch_bell(inbox.bell())?;
+        Ok(Hub {
+            now: clock.now(),
+            clock,
+            timers: Timers::new(),
+            listeners: Listeners::new(poller.has_edges()),
+            ready: Ready::new(),
+            left: 0,
+            expected: Expected::new(),
+            inbox,
+            letters: Vec::new(),
+            backend,
+            poller,
+            events: Vec::new(),
+            fork: ForkWatch::new()?,
+            turns: 0,
+            sleeps: 0,
+        })
+    }
+
+    /// The clock this hub reads.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time as this turn read it. Older than [`Clock::now`] by what ran since, and free.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The system call this hub waits with.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    // The ready queue.
+
+    /// Queues a waiter that waits for nothing: one that yields, or starts.
+    #[inline]
+    pub fn queue(&mut self, waiter: W) {
+        self.ready.push(waiter);
+    }
+
+    /// Ends a waiter's wait and queues it, unless something else has ended it already.
+    #[inline]
+    pub fn call(&mut self, waiter: W) {
+        self.ready.wake(waiter, crate::Wake::Called);
+    }
+
+    /// Who will be handed out `ahead` calls of [`pop`](Hub::pop) from now, if nothing changes.
+    #[inline]
+    pub fn peek(&self, ahead: usize) -> Option<&W> {
+        self.ready.peek(ahead)
+    }
+
+    // Timers.
+
+    /// Arms a timer: at `deadline` the waiter's wait ends with [`Wake::Expired`](crate::Wake).
+    ///
+    /// Costs O(log n), mostly O(1). A deadline that has passed fires in the next turn.
+    pub fn arm(&mut self, deadline: Instant, waiter: W) -> TimerKey {
+        self.timers.arm(deadline, waiter)
+    }
+
+    /// Takes a timer out and gives its waiter back; `None` if it fired or was cancelled before.
+    pub fn cancel(&mut self, key: TimerKey) -> Option<W> {
+        self.timers.cancel(key)
+    }
+
+    /// The deadline of the earliest timer.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    // Listeners.
+
+    /// Takes an fd for good: one system call now, none for its later waits. Its owner must
+    /// [`detach`](Hub::detach) it before closing it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says: `EBADF` if it is not open, `EPERM` if it never makes anyone wait,
+    /// `ENOSPC` over the limit of `/proc/sys/fs/epoll/max_user_watches`.
+    pub fn attach(&mut self, fd: RawFd) -> io::Result<SourceKey> {
+        self.notice_fork();
+        self.listeners.attach(fd, &mut self.poller, &mut self.ready)
+    }
+
+    /// Gives an attached fd up. Whoever still waits for it hears [`Wake::Closed`](crate::Wake).
+    pub fn detach(&mut self, source: SourceKey) {
+        self.notice_fork();
+        self.listeners.detach(source, &mut self.poller, &mut self.ready);
+    }
+
+    /// What may be ready of an attached fd; what is not in here surely is exhausted.
+    #[inline]
+    pub fn readiness(&self, source: SourceKey) -> Readiness {
+        self.listeners.readiness(source)
+    }
+
+    /// Notes that an attached fd said "would block" in one direction.
+    #[inline]
+    pub fn exhaust(&mut self, source: SourceKey, interest: Interest) {
+        self.listeners.exhaust(source, interest);
+    }
+
+    /// Lets a waiter wait for an attached fd. The last call in this direction must have said
+    /// "would block" ([`exhaust`](Hub::exhaust)); then no readiness is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Busy`] if another waits already and several are not allowed;
+    /// [`ListenError::Closed`] if the source is gone.
+    pub fn listen(
+        &mut self,
+        source: SourceKey,
+        interest: Interest,
+        waiter: W,
+    ) -> Result<ListenerKey, ListenError<W>> {
+        self.notice_fork();
+        self.listeners.listen(source, interest, waiter, &mut self.poller)
+    }
+
+    /// Lets a waiter wait for any fd. What is ready now counts. A `lasting` listener stays until
+    /// removed and is woken once a turn while the fd is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Busy`] as above; [`ListenError::Io`] if the fd is not open.
+    pub fn listen_fd(
+        &mut self,
+        fd: RawFd,
+        interest: Interest,
+        waiter: W,
+        lasting: bool,
+    ) -> Result<ListenerKey, ListenError<W>> {
+        self.notice_fork();
+        let (poller, ready) = (&mut self.poller, &mut self.ready);
+        self.listeners.listen_fd(fd, interest, waiter, lasting, poller, ready)
+    }
+
+    /// Takes a listener out and gives its waiter back; `None` if it was spent or removed before.
+    pub fn unlisten(&mut self, key: ListenerKey) -> Option<W> {
+        self.listeners.remove(key, &mut self.poller)
+    }
+
+    /// The fd was closed or reopened: ends every wait on it with [`Wake::Closed`](crate::Wake)
+    /// and forgets it. Returns how many waited.
+    pub fn notify_close(&mut self, fd: RawFd) -> usize {
+        self.notice_fork();
+        self.listeners.close(fd, &mut self.poller, &mut self.ready)
+    }
+
+    /// Whether several waiters may queue for the same fd and direction. Not at first: mostly two
+    /// readers of one stream are a bug.
+    pub fn allow_multiple_waiters(&mut self, allow: bool) {
+        self.listeners.allow_multiple = allow;
+    }
+
+    // Other OS threads.
+
+    /// Announces a wait that another OS thread will end through the [`Mailbox`].
+    pub fn expect(&mut self, waiter: W) -> WakeId {
+        self.expected.insert(waiter)
+    }
+
+    /// Takes such a wait back and gives the waiter back; `None` if it ended before.
+    pub fn unexpect(&mut self, id: WakeId) -> Option<W> {
+        self.expected.remove(id)
+    }
+
+    /// The way in for other OS threads.
+    ///
+    /// A forked child has none of those threads: its hub has a new mailbox, and the waits that
+    /// only they could end are over with [`Wake::Orphaned`](crate::Wake).
+    pub fn mailbox(&self) -> Mailbox {
+        self.inbox.mailbox()
+    }
+
+    // To look at.
+
+    /// Counts since the beginning, and what is held now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            turns: self.turns,
+            sleeps: self.sleeps,
+            ready: self.ready.len(),
+            timers: self.timers.len(),
+            listeners: self.listeners.len(),
+            expected: self.expected.len(),
+            ..self.ready.counts()
+        }
+    }
+
+    /// All armed timers: deadline and waiter, in no order.
+    pub fn timers(&self) -> impl Iterator<Item = (Instant, &W)> {
+        self.timers.iter()
+    }
+
+    /// All listeners: fd, direction and waiter, in no order.
+    pub fn listeners(&self) -> impl Iterator<Item = (RawFd, Interest, &W)> {
+        self.listeners.iter()
+    }
+
+    /// All waiters that may run, in the order in which they will.
+    pub fn ready(&self) -> impl Iterator<Item = &W> {
+        self.ready.iter()
+    }
+
+    /// From now on, who runs next is drawn by `chance`.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn shuffle(&mut self, chance: Chance) {
+        self.ready.shuffle(chance);
+    }
+}

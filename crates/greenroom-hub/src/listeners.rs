@@ -1,0 +1,609 @@
+//! Who waits for which fd.
+//!
+//! Knows fds, directions, waiters and the poller's contract. Never runs anyone: what an event ends
+//! is put into the ready queue. Never reads or writes a watched file.
+//!
+//! A *source* is an fd the hub knows. An attached source belongs to a socket of ours and keeps its
+//! place until it is detached; a foreign one is any other fd somebody waited for, and its place is
+//! kept so that the next wait costs one system call. A *listener* is one waiter in one direction
+//! of a source. The first is the one that is woken; where several are allowed the others queue
+//! behind it and move up when it leaves.
+//!
+//! Numbers of fds are reused, generations are not: a report carries slot and generation of its
+//! source, and is dropped when the generation has moved on.
+
+use std::{collections::VecDeque, error, fmt, io, os::fd::RawFd};
+
+use rustix::io::Errno;
+
+use crate::{
+    Interest, Readiness, Waiter, Wake,
+    poller::{Event, Poller, Token},
+    ready::Ready,
+};
+
+/// All sources and listeners of one hub.
+#[derive(Debug)]
+pub(crate) struct Listeners<W> {
+    sources: Vec<Source<W>>,
+    free: Vec<u32>,
+    /// By fd: the slot of its source, plus one.
+    by_fd: Vec<u32>,
+    /// Sources to arm again before the next wait: somebody still listens who was not woken, or
+    /// who listens for good.
+    rearm: Vec<SourceKey>,
+    /// Sources the kernel will not watch because they never make anyone wait.
+    always_ready: Vec<SourceKey>,
+    pub(crate) allow_multiple: bool,
+    /// Whether the poller reports edges of attached sources.
+    edges: bool,
+    listeners_total: u64,
+    listeners_count: usize,
+}
+
+/// Names one source. Harmless once that source was detached or its fd declared closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceKey {
+    slot: u32,
+    generation: u32,
+}
+
+/// Names one listener. Harmless once the listener is spent or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerKey {
+    source: SourceKey,
+    interest: Interest,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Source<W> {
+    generation: u32,
+    fd: RawFd,
+    /// How many owners attached it; zero means foreign.
+    owners: u32,
+    /// The poller knows this fd: attached, or armed at least once.
+    known: bool,
+    /// Attached sources only: what was reported and not yet found exhausted.
+    ready: Readiness,
+    read: Direction<W>,
+    write: Direction<W>,
+}
+
+#[derive(Debug)]
+struct Direction<W> {
+    first: Option<Listener<W>>,
+    /// Empty, and without memory, unless several waiters are allowed.
+    behind: VecDeque<Listener<W>>,
+}
+
+#[derive(Debug)]
+struct Listener<W> {
+    waiter: W,
+    number: u64,
+    /// Stays after it was woken, for callbacks.
+    lasting: bool,
+}
+
+/// Why nobody listens.
+#[derive(Debug)]
+pub enum ListenError<W> {
+    /// Another waiter listens already, and several are not allowed.
+    Busy {
+        /// The fd both want.
+        fd: RawFd,
+        /// The direction both want.
+        interest: Interest,
+        /// Who was first.
+        holder: W,
+    },
+    /// The source was detached, or its fd was declared closed or reopened.
+    Closed,
+    /// The kernel refused to watch the fd.
+    Io(io::Error),
+}
+
+impl<W> fmt::Display for ListenError<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenError::Busy { fd, interest, .. } => {
+                write!(f, "another waiter already waits to {interest} fd {fd}")
+            }
+            ListenError::Closed => f.write_str("the fd was closed"),
+            ListenError::Io(error) => write!(f, "the kernel refused to watch the fd: {error}"),
+        }
+    }
+}
+
+impl<W: fmt::Debug> error::Error for ListenError<W> {}
+
+impl<W> From<io::Error> for ListenError<W> {
+    fn from(error: io::Error) -> Self {
+        ListenError::Io(error)
+    }
+}
+
+impl<W> Direction<W> {
+    fn new() -> Direction<W> {
+        Direction { first: None, behind: VecDeque::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, listener: Listener<W>) {
+        if self.first.is_none() {
+            self.first = Some(listener);
+        } else {
+            self.behind.push_back(listener);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Listener<W>> {
+        let first = self.first.take();
+        self.first = self.behind.pop_front();
+        first
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Listener<W>> {
+        if self.first.as_ref()?.number == number {
+            return self.pop();
+        }
+        let place = self.behind.iter().position(|listener| listener.number == number)?;
+        self.behind.remove(place)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Listener<W>> {
+        self.first.iter().chain(&self.behind)
+    }
+}
+
+impl<W: Waiter> Source<W> {
+    fn direction(&mut self, interest: Interest) -> &mut Direction<W> {
+        match interest {
+            Interest::Read => &mut self.read,
+            Interest::Write => &mut self.write,
+        }
+    }
+
+    /// The directions somebody listens in.
+    fn interest(&self) -> Readiness {
+        let mut interest = Readiness::NONE;
+        if !self.read.is_empty() {
+            interest = interest.union(Readiness::READ);
+        }
+        if !self.write.is_empty() {
+            interest = interest.union(Readiness::WRITE);
+        }
+        interest
+    }
+}
+
+impl<W: Waiter> Listeners<W> {
+    pub(crate) fn new(edges: bool) -> Listeners<W> {
+        Listeners {
+            sources: Vec::new(),
+            free: Vec::new(),
+            by_fd: Vec::new(),
+            rearm: Vec::new(),
+            always_ready: Vec::new(),
+            allow_multiple: false,
+            edges,
+            listeners_total: 0,
+            listeners_count: 0,
+        }
+    }
+
+    /// Takes an fd for good, on behalf of an owner who will detach it before closing it.
+    ///
+    /// If the same open file is attached already, the two owners share one source. If the number
+    /// belonged to another file, that one was closed behind our back, and whoever still waits for
+    /// it is told so.
+    pub(crate) fn attach(
+        &mut self,
+        fd: RawFd,
+        poller: &mut Poller,
+        ready: &mut Ready<W>,
+    ) -> io::Result<SourceKey> {
+        let known = self.find(fd).filter(|&key| !self.is_idle(key));
+        let Some(key) = known else {
+            if let Some(idle) = self.find(fd) {
+                self.release(idle);
+            }
+            let key = self.insert(fd);
+            let outcome = match poller.attach(fd, key.token()) {
+                // A duplicate that was closed under this number left its entry behind.
+                Err(error) if is(&error, Errno::EXIST) => poller.reattach(fd, key.token()),
+                outcome => outcome,
+            };
+            if let Err(error) = outcome {
+                self.release(key);
+                return Err(error);
+            }
+            return Ok(self.own(key));
+        };
+        let shared = match poller.attach(fd, key.token()) {
+            Err(error) if is(&error, Errno::EXIST) => {
+                poller.reattach(fd, key.token())?;
+                true
+            }
+            Ok(()) => !self.edges,
+            Err(error) => return Err(error),
+        };
+        if shared {
+            return Ok(self.own(key));
+        }
+        self.forget(key, ready);
+        let fresh = self.insert(fd);
+        poller.reattach(fd, fresh.token())?;
+        Ok(self.own(fresh))
+    }
+
+    fn own(&mut self, key: SourceKey) -> SourceKey {
+        let source = &mut self.sources[key.slot as usize];
+        source.owners += 1;
+        source.known = true;
+        source.ready = Readiness::READ.union(Readiness::WRITE);
+        key
+    }
+
+    /// Gives up one owner's claim; with the last one the source is gone. To be called before the
+    /// fd is closed, for a duplicate of it may live on.
+    pub(crate) fn detach(&mut self, key: SourceKey, poller: &mut Poller, ready: &mut Ready<W>) {
+        let Some(source) = self.get(key) else { return };
+        source.owners = source.owners.saturating_sub(1);
+        if source.owners == 0 {
+            poller.detach(source.fd);
+            self.forget(key, ready);
+        }
+    }
+
+    /// What is known to be ready of an attached source; everything, if it is closed, so that the
+    /// next call finds out.
+    #[inline]
+    pub(crate) fn readiness(&self, key: SourceKey) -> Readiness {
+        match self.sources.get(key.slot as usize) {
+            Some(source) if source.generation == key.generation => source.ready,
+            _ => Readiness::READ.union(Readiness::WRITE),
+        }
+    }
+
+    /// Notes that a direction of an attached source was found exhausted.
+    #[inline]
+    pub(crate) fn exhaust(&mut self, key: SourceKey, interest: Interest) {
+        if let Some(source) = self.get(key) {
+            source.ready = source.ready.without(interest.into());
+        }
+    }
+
+    /// Lets `waiter` listen at an attached source. The owner must have seen "would block" since
+    /// the last wake-up in this direction.
+    pub(crate) fn listen(
+        &mut self,
+        key: SourceKey,
+        interest: Interest,
+        waiter: W,
+        poller: &mut Poller,
+    ) -> Result<ListenerKey, ListenError<W>> {
+        let source = self.get(key).ok_or(ListenError::Closed)?;
+        let fd = source.fd;
+        self.refuse_second(key, interest)?;
+        let listener = self.add(key, interest, waiter, false);
+        if !self.edges {
+            let asked = self.sources[key.slot as usize].interest();
+            if let Err(error) = poller.arm(fd, key.token(), asked, true) {
+                self.remove(listener, poller);
+                return Err(error.into());
+            }
+        }
+        Ok(listener)
+    }
+
+    /// Lets `waiter` listen at any fd; what is ready now counts. A `lasting` listener stays until
+    /// it is removed and is woken once a turn while the fd is ready.
+    pub(crate) fn listen_fd(
+        &mut self,
+        fd: RawFd,
+        interest: Interest,
+        waiter: W,
+        lasting: bool,
+        poller: &mut Poller,
+        ready: &mut Ready<W>,
+    ) -> Result<ListenerKey, ListenError<W>> {
+        if fd < 0 {
+            return Err(ListenError::Io(Errno::BADF.into()));
+        }
+        let mut key = self.find(fd).unwrap_or_else(|| self.insert(fd));
+        if !self.allow_multiple && !self.sources[key.slot as usize].direction(interest).is_empty() {
+            key = self.renew_if_reopened(key, poller, ready)?;
+            self.refuse_second(key, interest)?;
+        }
+        let listener = self.add(key, interest, waiter, lasting);
+        if let Err(error) = self.ask(key, poller) {
+            self.remove(listener, poller);
+            return Err(error.into());
+        }
+        Ok(listener)
+    }
+
+    /// Takes a listener out and returns its waiter; `None` if it was spent or removed before.
+    pub(crate) fn remove(&mut self, key: ListenerKey, poller: &mut Poller) -> Option<W> {
+        let source = self.get(key.source)?;
+        let listener = source.direction(key.interest).remove(key.number)?;
+        if source.interest().is_none() {
+            poller.disarm(source.fd);
+        }
+        self.listeners_count -= 1;
+        Some(listener.waiter)
+    }
+
+    /// The fd was closed, or now means another file: wakes everyone who waits for it, and forgets
+    /// it. Returns how many waited.
+    pub(crate) fn close(&mut self, fd: RawFd, poller: &mut Poller, ready: &mut Ready<W>) -> usize {
+        let Some(key) = self.find(fd) else { return 0 };
+        poller.detach(fd);
+        self.forget(key, ready)
+    }
+
+    /// Arms again whoever still listens after the last events, and wakes those that need no
+    /// kernel to be ready. Called once a turn, before the wait.
+    pub(crate) fn rearm(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
+        for _ in 0..self.always_ready.len() {
+            let key = self.always_ready.swap_remove(0);
+            let both = Readiness::READ.union(Readiness::WRITE);
+            self.deliver(Event { token: key.token(), readiness: both }, ready);
+        }
+        while let Some(key) = self.rearm.pop() {
+            let Some(source) = self.get(key) else { continue };
+            if !source.interest().is_none() && self.ask(key, poller).is_err() {
+                // EBADF: closed under its listeners.
+                let fd = self.sources[key.slot as usize].fd;
+                poller.detach(fd);
+                self.forget(key, ready);
+            }
+        }
+    }
+
+    /// Wakes whoever an event is for. A stale event is for nobody.
+    pub(crate) fn deliver(&mut self, event: Event, ready: &mut Ready<W>) {
+        let key = SourceKey::from_token(event.token);
+        let readiness = event.readiness;
+        let edges = self.edges;
+        let Some(source) = self.get(key) else { return };
+        if readiness.contains(Readiness::INVALID) {
+            self.forget(key, ready);
+            return;
+        }
+        source.ready = source.ready.union(readiness);
+        let mut spent = 0;
+        let mut again = source.owners == 0 || !edges;
+        for interest in [Interest::Read, Interest::Write] {
+            if !readiness.satisfies(interest) {
+                continue;
+            }
+            let direction = source.direction(interest);
+            spent += usize::from(wake_first(direction, Wake::Ready(readiness), ready));
+            again |= !direction.is_empty();
+        }
+        if again && !source.interest().is_none() {
+            self.rearm.push(key);
+        }
+        self.listeners_count -= spent;
+    }
+
+    /// A new poller has taken the old one's place and knows nothing: tells it everything again.
+    pub(crate) fn introduce_all(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
+        let edges = self.edges;
+        for slot in 0..self.sources.len() {
+            let source = &mut self.sources[slot];
+            let key = SourceKey { slot: slot_number(slot), generation: source.generation };
+            if source.fd < 0 {
+                continue;
+            }
+            source.known = false;
+            let (fd, owned, listened) = (source.fd, source.owners > 0, source.interest());
+            let outcome = if owned && edges {
+                source.known = true;
+                source.ready = Readiness::READ.union(Readiness::WRITE);
+                poller.attach(fd, key.token())
+            } else if listened.is_none() {
+                Ok(())
+            } else {
+                self.ask(key, poller)
+            };
+            if outcome.is_err() {
+                self.forget(key, ready);
+            }
+        }
+    }
+
+    /// How many listeners there are.
+    pub(crate) fn len(&self) -> usize {
+        self.listeners_count
+    }
+
+    /// All listeners: fd, direction, waiter.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RawFd, Interest, &W)> {
+        self.sources.iter().flat_map(|source| {
+            let read = source.read.iter().map(|listener| (Interest::Read, listener));
+            let write = source.write.iter().map(|listener| (Interest::Write, listener));
+            read.chain(write).map(|(interest, listener)| (source.fd, interest, &listener.waiter))
+        })
+    }
+
+    fn get(&mut self, key: SourceKey) -> Option<&mut Source<W>> {
+        self.sources.get_mut(key.slot as usize).filter(|source| source.generation == key.generation)
+    }
+
+    fn find(&self, fd: RawFd) -> Option<SourceKey> {
+        let slot = self.by_fd.get(usize::try_from(fd).ok()?)?.checked_sub(1)?;
+        Some(SourceKey { slot, generation: self.sources[slot as usize].generation })
+    }
+
+    /// True for a foreign source nobody listens at: nothing is lost if it is forgotten.
+    fn is_idle(&self, key: SourceKey) -> bool {
+        let source = &self.sources[key.slot as usize];
+        source.owners == 0 && source.read.is_empty() && source.write.is_empty()
+    }
+
+    fn insert(&mut self, fd: RawFd) -> SourceKey {
+        let index = usize::try_from(fd).expect("an fd is not negative");
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.sources.push(Source {
+                generation: 0,
+                fd: -1,
+                owners: 0,
+                known: false,
+                ready: Readiness::NONE,
+                read: Direction::new(),
+                write: Direction::new(),
+            });
+            slot_number(self.sources.len() - 1)
+        });
+        let source = &mut self.sources[slot as usize];
+        source.fd = fd;
+        source.owners = 0;
+        source.known = false;
+        if self.by_fd.len() <= index {
+            self.by_fd.resize(index + 1, 0);
+        }
+        self.by_fd[index] = slot + 1;
+        SourceKey { slot, generation: source.generation }
+    }
+
+    /// Frees the slot of a source nobody listens at.
+    fn release(&mut self, key: SourceKey) {
+        let source = &mut self.sources[key.slot as usize];
+        assert!(source.interest().is_none(), "a source is released with listeners on it");
+        let fd = std::mem::replace(&mut source.fd, -1);
+        source.generation = source.generation.wrapping_add(1);
+        self.by_fd[usize::try_from(fd).expect("a source in use has an fd")] = 0;
+        self.free.push(key.slot);
+    }
+
+    /// Wakes everyone at a source with "closed" and frees it.
+    fn forget(&mut self, key: SourceKey, ready: &mut Ready<W>) -> usize {
+        let Some(source) = self.get(key) else { return 0 };
+        let mut count = 0;
+        for interest in [Interest::Read, Interest::Write] {
+            while let Some(listener) = source.direction(interest).pop() {
+                ready.wake(listener.waiter, Wake::Closed);
+                count += 1;
+            }
+        }
+        self.listeners_count -= count;
+        self.release(key);
+        count
+    }
+
+    fn add(
+        &mut self,
+        source: SourceKey,
+        interest: Interest,
+        waiter: W,
+        lasting: bool,
+    ) -> ListenerKey {
+        let number = self.listeners_total;
+        self.listeners_total += 1;
+        self.listeners_count += 1;
+        let direction = self.sources[source.slot as usize].direction(interest);
+        direction.push(Listener { waiter, number, lasting });
+        ListenerKey { source, interest, number }
+    }
+
+    fn refuse_second(&mut self, key: SourceKey, interest: Interest) -> Result<(), ListenError<W>> {
+        let allowed = self.allow_multiple;
+        let source = &mut self.sources[key.slot as usize];
+        let fd = source.fd;
+        match &source.direction(interest).first {
+            Some(first) if !allowed => {
+                Err(ListenError::Busy { fd, interest, holder: first.waiter.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the poller on behalf of everyone who listens at a source.
+    fn ask(&mut self, key: SourceKey, poller: &mut Poller) -> io::Result<()> {
+        let edges = self.edges;
+        let source = &mut self.sources[key.slot as usize];
+        if source.owners > 0 && edges {
+            return poller.reattach(source.fd, key.token());
+        }
+        match poller.arm(source.fd, key.token(), source.interest(), source.known) {
+            Ok(()) => source.known = true,
+            Err(error) if is(&error, Errno::PERM) => {
+                if !self.always_ready.contains(&key) {
+                    self.always_ready.push(key);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// If the number means another file than when its listeners came, they are told, and the file
+    /// gets a source of its own. The kernel knows: the old file's entry is gone.
+    fn renew_if_reopened(
+        &mut self,
+        key: SourceKey,
+        poller: &mut Poller,
+        ready: &mut Ready<W>,
+    ) -> Result<SourceKey, ListenError<W>> {
+        let fd = self.sources[key.slot as usize].fd;
+        let token = key.token();
+        if !self.edges {
+            return Ok(key);
+        }
+        match poller.reattach(fd, token) {
+            Err(error) if is(&error, Errno::NOENT) => {
+                self.forget(key, ready);
+                Ok(self.insert(fd))
+            }
+            Err(error) if is(&error, Errno::BADF) => {
+                self.forget(key, ready);
+                Err(ListenError::Io(error))
+            }
+            _ => {
+                self.ask(key, poller)?;
+                Ok(key)
+            }
+        }
+    }
+}
+
+impl SourceKey {
+    fn token(self) -> Token {
+        Token(u64::from(self.generation) << 32 | u64::from(self.slot))
+    }
+
+    fn from_token(token: Token) -> SourceKey {
+        SourceKey { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+}
+
+/// Wakes the first listener; true if that took it out.
+fn wake_first<W: Waiter>(direction: &mut Direction<W>, wake: Wake, ready: &mut Ready<W>) -> bool {
+    match &direction.first {
+        None => false,
+        Some(first) if first.lasting => {
+            ready.wake(first.waiter.clone(), wake);
+            false
+        }
+        Some(_) => {
+            let listener = direction.pop().expect("there is a first listener");
+            ready.wake(listener.waiter, wake);
+            true
+        }
+    }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+fn slot_number(index: usize) -> u32 {
+    // The token of slot u32::MAX would be the bell's.
+    u32::try_from(index).ok().filter(|&slot| slot < u32::MAX).expect("fewer than 2^32 - 1 fds")
+}

@@ -1,0 +1,26 @@
+//! An fd by its number.
+//!
+//! # Safety
+//!
+//! Listeners outlive the fds they watch: an fd may be closed, and its number reused, while the hub
+//! still knows it. So the pollers speak of fds by number, as the kernel does, and this file is the
+//! one place that turns a number into a borrow. The borrow is given to `epoll_ctl`, `poll` or
+//! `fstat` only. None of these reads or writes the file, and each answers a number that is not open with
+//! `EBADF` or `POLLNVAL`; that a number may mean another file by now is what generations in the
+//! tokens are for.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+/// A borrow of whatever `fd` means now, for asking about its readiness.
+///
+/// # Panics
+///
+/// If `fd` is negative, which no open fd is.
+pub(super) fn by_number<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    assert!(fd >= 0, "{fd} is no fd: numbers of open files are not negative");
+    // SAFETY: not -1, as asserted; what is asked of it tolerates a closed or reused number, see
+    // the head of this file.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}

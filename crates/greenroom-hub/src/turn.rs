@@ -1,0 +1,177 @@
+//! One turn of the loop.
+//!
+//! The order is fixed, and it is this:
+//!
+//! 1. *Fork.* In a child that has just been forked, make a poller of its own.
+//! 2. *Letters.* Waits ended by other OS threads go to the ready queue.
+//! 3. *Rearm.* Listeners that stay, and those that were passed over, are asked for again.
+//! 4. *Fire.* The clock is read, once; timers due by then go to the ready queue, earliest first.
+//! 5. *Decide.* If anybody is ready, do not sleep; else sleep until the first timer, for a minute
+//!    at most.
+//! 6. *Wait.* Ask the kernel what is ready, and put those who waited for it into the ready queue.
+//! 7. *Run.* The embedder takes waiters from the ready queue, and runs them.
+//!
+//! Steps 1 to 4 are [`Hub::prepare`], 5 and 6 [`Hub::wait`], and 7 is up to [`Hub::pop`], which
+//! ends the turn after so many waiters. A waiter that is queued while others run may still run in
+//! this turn; but the count is bounded, so nobody who keeps yielding can keep timers and fds from
+//! being looked at. A timer armed in step 7 fires in a later turn, however short it is.
+
+use std::{io, time::Duration};
+
+use crate::{
+    Hub, Waiter, Wake,
+    mailbox::Inbox,
+    poller::{BELL, Bell, EVENTS_PER_TURN_MAX},
+};
+
+/// The longest sleep. Nothing depends on it: it bounds the harm of a lost wake-up.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// A turn runs at least so many waiters before the next look at the kernel, if there are that many:
+/// a look costs as much as some dozens of switches.
+const RUNS_PER_TURN_MIN: usize = 64;
+
+/// A turn runs at most so many.
+const RUNS_PER_TURN_MAX: usize = 1024;
+
+const _: () = assert!(RUNS_PER_TURN_MIN <= RUNS_PER_TURN_MAX);
+const _: () = assert!(EVENTS_PER_TURN_MAX <= RUNS_PER_TURN_MAX);
+
+/// What a wait came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Go on: run whoever is ready, then take the next turn.
+    Continue,
+    /// Nobody is ready and nothing is left that could make anyone: no timer, no listener, no other
+    /// OS thread that is expected to call or could.
+    Stuck,
+}
+
+impl<W: Waiter> Hub<W> {
+    /// Begins a turn: moves whoever is due into the ready queue, without asking the kernel.
+    pub fn prepare(&mut self) {
+        self.turns += 1;
+        self.notice_fork();
+        if self.inbox.has_letters() {
+            self.open_letters();
+        }
+        self.listeners.rearm(&mut self.poller, &mut self.ready);
+        self.now = self.clock.now();
+        while let Some(waiter) = self.timers.pop_due(self.now) {
+            self.ready.wake(waiter, Wake::Expired);
+        }
+    }
+
+    /// True if [`wait`](Hub::wait) would sleep: nobody is ready. The moment for chores.
+    pub fn is_idle(&self) -> bool {
+        self.ready.len() == 0
+    }
+
+    /// Asks the kernel what is ready, and sleeps if nobody could run otherwise.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses to wait: a bug, or memory is out. Nothing is lost; the next call
+    /// tries again.
+    pub fn wait(&mut self) -> io::Result<Outcome> {
+        let outcome = if self.ready.len() > 0 {
+            if self.listeners.len() > 0 {
+                self.poll(Some(Duration::ZERO))?;
+            }
+            Outcome::Continue
+        } else {
+            self.sleep()?
+        };
+        self.left = self.ready.len().clamp(RUNS_PER_TURN_MIN, RUNS_PER_TURN_MAX);
+        Ok(outcome)
+    }
+
+    /// The next waiter to run; `None` at the turn's end.
+    #[inline]
+    pub fn pop(&mut self) -> Option<W> {
+        self.left = self.left.checked_sub(1)?;
+        self.ready.pop()
+    }
+
+    fn sleep(&mut self) -> io::Result<Outcome> {
+        let deadline = self.timers.next_deadline();
+        let others = self.expected.len() > 0 || self.inbox.has_senders();
+        if deadline.is_none() && self.listeners.len() == 0 && !others {
+            return Ok(Outcome::Stuck);
+        }
+        self.sleeps += 1;
+        let until_first = deadline.map(|deadline| deadline.saturating_since(self.now));
+        if self.clock.is_virtual() && !self.poller.is_simulated() {
+            self.poll(Some(Duration::ZERO))?;
+            let settled = self.ready.len() > 0 || self.inbox.has_letters();
+            match deadline {
+                _ if settled => {}
+                // Time stands still while another OS thread works for us.
+                Some(deadline) if self.expected.len() == 0 => self.clock.advance_to(deadline),
+                _ => self.sleep_in_poller(SLEEP_MAX)?,
+            }
+            return Ok(Outcome::Continue);
+        }
+        self.sleep_in_poller(until_first.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))?;
+        Ok(Outcome::Continue)
+    }
+
+    fn sleep_in_poller(&mut self, time: Duration) -> io::Result<()> {
+        if !self.inbox.fall_asleep() {
+            return self.poll(Some(Duration::ZERO));
+        }
+        let outcome = self.poll(Some(time));
+        self.inbox.wake_up();
+        outcome
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        debug_assert!(self.events.is_empty(), "events are delivered in the turn that took them");
+        self.poller.wait(timeout, &mut self.events)?;
+        for event in self.events.drain(..) {
+            if event.token == BELL {
+                self.inbox.bell().mute();
+            } else {
+                self.listeners.deliver(event, &mut self.ready);
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn open_letters(&mut self) {
+        self.inbox.take(&mut self.letters);
+        for id in self.letters.drain(..) {
+            if let Some(waiter) = self.expected.remove(id) {
+                self.ready.wake(waiter, Wake::Called);
+            }
+        }
+    }
+
+    /// In a new child of a fork, replaces what it shares with its parent.
+    #[inline]
+    pub(crate) fn notice_fork(&mut self) {
+        if self.fork.forked() {
+            self.start_over_in_child();
+        }
+    }
+
+    #[cold]
+    fn start_over_in_child(&mut self) {
+        // The old mailbox's lock may have been held by a thread that is not in this child.
+        let renewed = Bell::new().and_then(|bell| {
+            let mut poller = self.poller.renew(self.backend)?;
+            poller.watch_bell(&bell)?;
+            Ok((Inbox::new(bell), poller))
+        });
+        let (inbox, poller) = renewed.unwrap_or_else(|error| {
+            panic!("a forked child's hub needs an epoll set and an eventfd of its own: {error}")
+        });
+        self.inbox = inbox;
+        self.poller = poller;
+        for waiter in self.expected.drain() {
+            self.ready.wake(waiter, Wake::Orphaned);
+        }
+        self.listeners.introduce_all(&mut self.poller, &mut self.ready);
+    }
+}

@@ -1,0 +1,109 @@
+//! Every interleaving of a hub that falls asleep and of threads that drop letters into its box.
+//!
+//! Compiles the mailbox itself against loom's primitives and a modelled bell. Knows nothing of
+//! pollers: what the kernel does between two rings is the bell's one flag.
+
+#![cfg(loom)]
+#![allow(missing_docs)]
+#![allow(unreachable_pub, dead_code, reason = "the model needs a part of the mailbox")]
+
+use loom::thread;
+
+mod sync {
+    pub(crate) use loom::sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    };
+}
+
+mod poller {
+    use loom::sync::{Condvar, Mutex};
+
+    #[derive(Debug)]
+    pub(crate) struct Bell {
+        rung: Mutex<bool>,
+        heard: Condvar,
+    }
+
+    impl Bell {
+        pub(crate) fn new() -> Bell {
+            Bell { rung: Mutex::new(false), heard: Condvar::new() }
+        }
+
+        pub(crate) fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.heard.notify_one();
+        }
+
+        /// Sleeps until it rings and makes it silent again, as a poller does.
+        pub(crate) fn wait(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !*rung {
+                rung = self.heard.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+}
+
+#[path = "../src/mailbox.rs"]
+mod mailbox;
+
+use mailbox::{Expected, Inbox, WakeId};
+use poller::Bell;
+
+fn a_wait() -> WakeId {
+    Expected::new().insert(())
+}
+
+/// The hub's loop, as it runs its turns, until `count` letters have come.
+fn collect(inbox: &mut Inbox, count: usize) {
+    let mut letters = Vec::new();
+    while letters.len() < count {
+        if inbox.has_letters() {
+            inbox.take(&mut letters);
+        } else if inbox.fall_asleep() {
+            inbox.bell().wait();
+            inbox.wake_up();
+        }
+    }
+    assert_eq!(letters.len(), count);
+}
+
+#[test]
+fn a_letter_is_never_slept_through() {
+    loom::model(|| {
+        let mut inbox = Inbox::new(Bell::new());
+        let mailbox = inbox.mailbox();
+        let sender = thread::spawn(move || mailbox.wake(a_wait()));
+        collect(&mut inbox, 1);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn two_senders_both_arrive() {
+    loom::model(|| {
+        let mut inbox = Inbox::new(Bell::new());
+        let senders = [inbox.mailbox(), inbox.mailbox()]
+            .map(|mailbox| thread::spawn(move || mailbox.wake(a_wait())));
+        collect(&mut inbox, 2);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_sender_that_comes_back_arrives_twice() {
+    loom::model(|| {
+        let mut inbox = Inbox::new(Bell::new());
+        let mailbox = inbox.mailbox();
+        let sender = thread::spawn(move || {
+            mailbox.wake(a_wait());
+            mailbox.wake(a_wait());
+        });
+        collect(&mut inbox, 2);
+        sender.join().unwrap();
+    });
+}
