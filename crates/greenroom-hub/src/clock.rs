@@ -77,7 +77,6 @@ impl Clock {
     ///
     /// A hub on a virtual clock never sleeps for a deadline: when nobody is ready it jumps to the
     /// first one.
-    #[cfg(any(test, feature = "testing"))]
     pub fn manual() -> Clock {
         Clock(Source::Virtual(Rc::new(Cell::new(1_000_000_000))))
     }

@@ -4,20 +4,17 @@
 
 use std::{io, os::fd::RawFd};
 
+#[cfg(any(test, feature = "testing"))]
+use crate::poller::sim::{Sim, SimPoller};
 use crate::{
-    Backend, Clock, Instant, Interest, ListenError, ListenerKey, Mailbox, Readiness, SourceKey,
-    TimerKey, Waiter, WakeId,
+    Backend, Chance, Clock, Instant, Interest, ListenError, ListenerKey, Mailbox, Readiness,
+    SourceKey, TimerKey, Waiter, WakeId,
     fork::ForkWatch,
     listeners::Listeners,
     mailbox::{Expected, Inbox},
     poller::{Bell, Event, Poller},
     ready::Ready,
     timers::Timers,
-};
-#[cfg(any(test, feature = "testing"))]
-use crate::{
-    poller::sim::{Sim, SimPoller},
-    ready::Chance,
 };
 
 /// One event loop's state: timers, listeners, ready queue, mailbox and poller.
@@ -136,10 +133,10 @@ impl<W: Waiter> Hub<W> {
         self.ready.push(waiter);
     }
 
-    /// Ends a waiter's wait and queues it, unless something else has ended it already.
+    /// Ends a waiter's wait and queues it. False if something else has ended it already.
     #[inline]
-    pub fn call(&mut self, waiter: W) {
-        self.ready.wake(waiter, crate::Wake::Called);
+    pub fn call(&mut self, waiter: W) -> bool {
+        self.ready.wake(waiter, crate::Wake::Called)
     }
 
     /// Who will be handed out `ahead` calls of [`pop`](Hub::pop) from now, if nothing changes.
@@ -174,8 +171,8 @@ impl<W: Waiter> Hub<W> {
     ///
     /// # Errors
     ///
-    /// What the kernel says: `EBADF` if it is not open, `EPERM` if it never makes anyone wait,
-    /// `ENOSPC` over the limit of `/proc/sys/fs/epoll/max_user_watches`.
+    /// What the kernel says: `EBADF` if it is not open; from epoll also `EPERM` if it never makes
+    /// anyone wait, and `ENOSPC` over the limit of `/proc/sys/fs/epoll/max_user_watches`.
     pub fn attach(&mut self, fd: RawFd) -> io::Result<SourceKey> {
         self.notice_fork();
         self.listeners.attach(fd, &mut self.poller, &mut self.ready)
@@ -187,7 +184,8 @@ impl<W: Waiter> Hub<W> {
         self.listeners.detach(source, &mut self.poller, &mut self.ready);
     }
 
-    /// What may be ready of an attached fd; what is not in here surely is exhausted.
+    /// What may be ready of an attached fd. What is not in here was exhausted, and nothing else
+    /// has been heard since: who can wait should, without trying once more.
     #[inline]
     pub fn readiness(&self, source: SourceKey) -> Readiness {
         self.listeners.readiness(source)
@@ -199,8 +197,10 @@ impl<W: Waiter> Hub<W> {
         self.listeners.exhaust(source, interest);
     }
 
-    /// Lets a waiter wait for an attached fd. The last call in this direction must have said
-    /// "would block" ([`exhaust`](Hub::exhaust)); then no readiness is missed.
+    /// Lets a waiter wait for an attached fd. What is ready now counts.
+    ///
+    /// Costs no system call if the last call in this direction said "would block" and the hub was
+    /// told ([`exhaust`](Hub::exhaust)).
     ///
     /// # Errors
     ///
@@ -213,7 +213,8 @@ impl<W: Waiter> Hub<W> {
         waiter: W,
     ) -> Result<ListenerKey, ListenError<W>> {
         self.notice_fork();
-        self.listeners.listen(source, interest, waiter, &mut self.poller)
+        let (poller, ready) = (&mut self.poller, &mut self.ready);
+        self.listeners.listen(source, interest, waiter, poller, ready)
     }
 
     /// Lets a waiter wait for any fd. What is ready now counts. A `lasting` listener stays until
@@ -221,7 +222,8 @@ impl<W: Waiter> Hub<W> {
     ///
     /// # Errors
     ///
-    /// [`ListenError::Busy`] as above; [`ListenError::Io`] if the fd is not open.
+    /// [`ListenError::Busy`] as above; [`ListenError::Io`] if the fd is not open. Where the backend
+    /// learns that only when it waits, the wait ends with [`Wake::Closed`](crate::Wake) instead.
     pub fn listen_fd(
         &mut self,
         fd: RawFd,
@@ -256,6 +258,7 @@ impl<W: Waiter> Hub<W> {
 
     /// Announces a wait that another OS thread will end through the [`Mailbox`].
     pub fn expect(&mut self, waiter: W) -> WakeId {
+        self.notice_fork();
         self.expected.insert(waiter)
     }
 
@@ -266,8 +269,10 @@ impl<W: Waiter> Hub<W> {
 
     /// The way in for other OS threads.
     ///
-    /// A forked child has none of those threads: its hub has a new mailbox, and the waits that
-    /// only they could end are over with [`Wake::Orphaned`](crate::Wake).
+    /// A forked child has none of those threads: its hub has a new mailbox from the first call that
+    /// changes the hub there, and the waits that only they could end are over with
+    /// [`Wake::Orphaned`](crate::Wake). So [`expect`](Hub::expect) first, and ask for the mailbox
+    /// then.
     pub fn mailbox(&self) -> Mailbox {
         self.inbox.mailbox()
     }
@@ -303,7 +308,6 @@ impl<W: Waiter> Hub<W> {
     }
 
     /// From now on, who runs next is drawn by `chance`.
-    #[cfg(any(test, feature = "testing"))]
     pub fn shuffle(&mut self, chance: Chance) {
         self.ready.shuffle(chance);
     }

@@ -62,6 +62,9 @@ mod clock;
 mod fork;
 mod sync;
 
+#[cfg(test)]
+mod seeds;
+
 pub mod poller;
 
 pub use clock::{Clock, Instant};
@@ -71,7 +74,6 @@ pub use mailbox::{Mailbox, WakeId};
 #[cfg(any(test, feature = "testing"))]
 pub use poller::sim::{Faults, Sim};
 pub use poller::{Backend, Interest, Readiness, UnknownBackend};
-#[cfg(any(test, feature = "testing"))]
 pub use ready::Chance;
 pub use timers::TimerKey;
 pub use turn::Outcome;

@@ -10,7 +10,9 @@
 //! behind it and move up when it leaves.
 //!
 //! Numbers of fds are reused, generations are not: a report carries slot and generation of its
-//! source, and is dropped when the generation has moved on.
+//! source, and is dropped when the generation has moved on. That a number was reused is learned in
+//! two ways: somebody says so ([`Listeners::close`]), or the poller, asked about a file it should
+//! know, does not know it.
 
 use std::{collections::VecDeque, error, fmt, io, os::fd::RawFd};
 
@@ -32,7 +34,8 @@ pub(crate) struct Listeners<W> {
     /// Sources to arm again before the next wait: somebody still listens who was not woken, or
     /// who listens for good.
     rearm: Vec<SourceKey>,
-    /// Sources the kernel will not watch because they never make anyone wait.
+    /// Sources the kernel will not watch, with those who listen there nevertheless. Their next
+    /// wake-up needs no kernel.
     always_ready: Vec<SourceKey>,
     pub(crate) allow_multiple: bool,
     /// Whether the poller reports edges of attached sources.
@@ -62,12 +65,31 @@ struct Source<W> {
     fd: RawFd,
     /// How many owners attached it; zero means foreign.
     owners: u32,
-    /// The poller knows this fd: attached, or armed at least once.
-    known: bool,
+    entry: Entry,
     /// Attached sources only: what was reported and not yet found exhausted.
     ready: Readiness,
     read: Direction<W>,
     write: Direction<W>,
+}
+
+/// What the poller has made of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// Nothing: it was not asked yet.
+    None,
+    /// It knows the file: attached, or armed at least once.
+    Watched,
+    /// It will not watch a file that never makes anyone wait.
+    Refused,
+}
+
+/// What the poller's answer says of the file behind a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// As far as can be told it is the one that was asked about before.
+    SameFile,
+    /// It is another one, so the old one was closed behind our back.
+    OtherFile,
 }
 
 #[derive(Debug)]
@@ -206,44 +228,38 @@ impl<W: Waiter> Listeners<W> {
         poller: &mut Poller,
         ready: &mut Ready<W>,
     ) -> io::Result<SourceKey> {
-        let known = self.find(fd).filter(|&key| !self.is_idle(key));
-        let Some(key) = known else {
-            if let Some(idle) = self.find(fd) {
-                self.release(idle);
-            }
-            let key = self.insert(fd);
-            let outcome = match poller.attach(fd, key.token()) {
-                // A duplicate that was closed under this number left its entry behind.
-                Err(error) if is(&error, Errno::EXIST) => poller.reattach(fd, key.token()),
-                outcome => outcome,
-            };
-            if let Err(error) = outcome {
+        if let Some(key) = self.find(fd) {
+            if self.is_idle(key) {
                 self.release(key);
-                return Err(error);
+            } else {
+                match poller.attach(fd, key.token()) {
+                    Err(error) if is(&error, Errno::EXIST) => {
+                        poller.reattach(fd, key.token())?;
+                        return Ok(self.own(key));
+                    }
+                    Ok(()) if !self.edges => return Ok(self.own(key)),
+                    // This file was not known, or is none: the one that is waited for is gone.
+                    _ => self.forget(key, ready),
+                };
             }
-            return Ok(self.own(key));
-        };
-        let shared = match poller.attach(fd, key.token()) {
-            Err(error) if is(&error, Errno::EXIST) => {
-                poller.reattach(fd, key.token())?;
-                true
-            }
-            Ok(()) => !self.edges,
-            Err(error) => return Err(error),
-        };
-        if shared {
-            return Ok(self.own(key));
         }
-        self.forget(key, ready);
-        let fresh = self.insert(fd);
-        poller.reattach(fd, fresh.token())?;
-        Ok(self.own(fresh))
+        let key = self.insert(fd, poller)?;
+        let outcome = match poller.attach(fd, key.token()) {
+            // A duplicate that was closed under this number left its entry behind.
+            Err(error) if is(&error, Errno::EXIST) => poller.reattach(fd, key.token()),
+            outcome => outcome,
+        };
+        if let Err(error) = outcome {
+            self.release(key);
+            return Err(error);
+        }
+        Ok(self.own(key))
     }
 
     fn own(&mut self, key: SourceKey) -> SourceKey {
         let source = &mut self.sources[key.slot as usize];
         source.owners += 1;
-        source.known = true;
+        source.entry = Entry::Watched;
         source.ready = Readiness::READ.union(Readiness::WRITE);
         key
     }
@@ -277,27 +293,35 @@ impl<W: Waiter> Listeners<W> {
         }
     }
 
-    /// Lets `waiter` listen at an attached source. The owner must have seen "would block" since
-    /// the last wake-up in this direction.
+    /// Lets `waiter` listen at an attached source. If its owner has not found this direction
+    /// exhausted since it was last ready, the kernel is asked anew, so that no edge is missed.
     pub(crate) fn listen(
         &mut self,
         key: SourceKey,
         interest: Interest,
         waiter: W,
         poller: &mut Poller,
+        ready: &mut Ready<W>,
     ) -> Result<ListenerKey, ListenError<W>> {
         let source = self.get(key).ok_or(ListenError::Closed)?;
-        let fd = source.fd;
+        let exhausted = !source.ready.satisfies(interest);
         self.refuse_second(key, interest)?;
         let listener = self.add(key, interest, waiter, false);
-        if !self.edges {
-            let asked = self.sources[key.slot as usize].interest();
-            if let Err(error) = poller.arm(fd, key.token(), asked, true) {
-                self.remove(listener, poller);
-                return Err(error.into());
+        if self.edges && exhausted {
+            return Ok(listener);
+        }
+        match self.ask(key, poller) {
+            Ok(Asked::SameFile) => Ok(listener),
+            Ok(Asked::OtherFile) => {
+                self.take(listener);
+                self.forget(key, ready);
+                Err(ListenError::Closed)
+            }
+            Err(error) => {
+                self.take(listener);
+                Err(error.into())
             }
         }
-        Ok(listener)
     }
 
     /// Lets `waiter` listen at any fd; what is ready now counts. A `lasting` listener stays until
@@ -311,29 +335,50 @@ impl<W: Waiter> Listeners<W> {
         poller: &mut Poller,
         ready: &mut Ready<W>,
     ) -> Result<ListenerKey, ListenError<W>> {
-        if fd < 0 {
-            return Err(ListenError::Io(Errno::BADF.into()));
-        }
-        let mut key = self.find(fd).unwrap_or_else(|| self.insert(fd));
-        if !self.allow_multiple && !self.sources[key.slot as usize].direction(interest).is_empty() {
-            key = self.renew_if_reopened(key, poller, ready)?;
-            self.refuse_second(key, interest)?;
-        }
+        let key = match self.find(fd) {
+            Some(key) => key,
+            None => self.insert(fd, poller)?,
+        };
+        // Whether the place is really taken is known only when the poller was asked: its holder
+        // may wait for a file that is gone.
+        let place = self.refuse_second(key, interest);
         let listener = self.add(key, interest, waiter, lasting);
-        if let Err(error) = self.ask(key, poller) {
-            self.remove(listener, poller);
-            return Err(error.into());
+        match self.ask(key, poller) {
+            Ok(Asked::SameFile) => match place {
+                Ok(()) => Ok(listener),
+                Err(busy) => {
+                    self.take(listener);
+                    Err(busy)
+                }
+            },
+            Ok(Asked::OtherFile) => {
+                let waiter = self.take(listener).expect("it was added a moment ago");
+                self.forget(key, ready);
+                self.listen_fd(fd, interest, waiter, lasting, poller, ready)
+            }
+            Err(error) => {
+                self.take(listener);
+                if is(&error, Errno::BADF) || self.is_idle(key) {
+                    self.forget(key, ready);
+                }
+                Err(error.into())
+            }
         }
-        Ok(listener)
     }
 
     /// Takes a listener out and returns its waiter; `None` if it was spent or removed before.
     pub(crate) fn remove(&mut self, key: ListenerKey, poller: &mut Poller) -> Option<W> {
-        let source = self.get(key.source)?;
-        let listener = source.direction(key.interest).remove(key.number)?;
+        let waiter = self.take(key)?;
+        let source = &self.sources[key.source.slot as usize];
         if source.interest().is_none() {
             poller.disarm(source.fd);
         }
+        Some(waiter)
+    }
+
+    /// As [`remove`](Listeners::remove), but the poller is not told.
+    fn take(&mut self, key: ListenerKey) -> Option<W> {
+        let listener = self.get(key.source)?.direction(key.interest).remove(key.number)?;
         self.listeners_count -= 1;
         Some(listener.waiter)
     }
@@ -349,20 +394,36 @@ impl<W: Waiter> Listeners<W> {
     /// Arms again whoever still listens after the last events, and wakes those that need no
     /// kernel to be ready. Called once a turn, before the wait.
     pub(crate) fn rearm(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
-        for _ in 0..self.always_ready.len() {
-            let key = self.always_ready.swap_remove(0);
-            let both = Readiness::READ.union(Readiness::WRITE);
-            self.deliver(Event { token: key.token(), readiness: both }, ready);
-        }
         while let Some(key) = self.rearm.pop() {
             let Some(source) = self.get(key) else { continue };
-            if !source.interest().is_none() && self.ask(key, poller).is_err() {
-                // EBADF: closed under its listeners.
-                let fd = self.sources[key.slot as usize].fd;
+            if source.interest().is_none() || source.entry == Entry::Refused {
+                continue;
+            }
+            let fd = source.fd;
+            if !matches!(self.ask(key, poller), Ok(Asked::SameFile)) {
+                // Closed under its listeners. What was asked may have reached the file that has
+                // the number now.
                 poller.detach(fd);
                 self.forget(key, ready);
             }
         }
+        let mut always_ready = std::mem::take(&mut self.always_ready);
+        always_ready.retain(|&key| {
+            let readiness = Readiness::READ.union(Readiness::WRITE);
+            self.deliver(Event { token: key.token(), readiness }, ready);
+            let Some(source) = self.get(key) else { return false };
+            let listened = !source.interest().is_none();
+            if !listened {
+                source.entry = Entry::None;
+            }
+            listened
+        });
+        self.always_ready = always_ready;
+    }
+
+    /// True if the next turn will wake somebody without the kernel's help.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.always_ready.is_empty()
     }
 
     /// Wakes whoever an event is for. A stale event is for nobody.
@@ -394,23 +455,24 @@ impl<W: Waiter> Listeners<W> {
 
     /// A new poller has taken the old one's place and knows nothing: tells it everything again.
     pub(crate) fn introduce_all(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
+        self.edges = poller.has_edges();
         let edges = self.edges;
         for slot in 0..self.sources.len() {
             let source = &mut self.sources[slot];
             let key = SourceKey { slot: slot_number(slot), generation: source.generation };
-            if source.fd < 0 {
+            if source.fd < 0 || source.entry == Entry::Refused {
                 continue;
             }
-            source.known = false;
+            source.entry = Entry::None;
             let (fd, owned, listened) = (source.fd, source.owners > 0, source.interest());
             let outcome = if owned && edges {
-                source.known = true;
+                source.entry = Entry::Watched;
                 source.ready = Readiness::READ.union(Readiness::WRITE);
                 poller.attach(fd, key.token())
             } else if listened.is_none() {
                 Ok(())
             } else {
-                self.ask(key, poller)
+                self.ask(key, poller).map(|_| ())
             };
             if outcome.is_err() {
                 self.forget(key, ready);
@@ -447,14 +509,18 @@ impl<W: Waiter> Listeners<W> {
         source.owners == 0 && source.read.is_empty() && source.write.is_empty()
     }
 
-    fn insert(&mut self, fd: RawFd) -> SourceKey {
-        let index = usize::try_from(fd).expect("an fd is not negative");
+    fn insert(&mut self, fd: RawFd, poller: &Poller) -> io::Result<SourceKey> {
+        let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        // The table is as long as the highest number is high, so only the kernel may raise it.
+        if self.by_fd.len() <= index && !poller.is_open(fd) {
+            return Err(Errno::BADF.into());
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.sources.push(Source {
                 generation: 0,
                 fd: -1,
                 owners: 0,
-                known: false,
+                entry: Entry::None,
                 ready: Readiness::NONE,
                 read: Direction::new(),
                 write: Direction::new(),
@@ -464,12 +530,13 @@ impl<W: Waiter> Listeners<W> {
         let source = &mut self.sources[slot as usize];
         source.fd = fd;
         source.owners = 0;
-        source.known = false;
+        source.entry = Entry::None;
+        source.ready = Readiness::NONE;
         if self.by_fd.len() <= index {
             self.by_fd.resize(index + 1, 0);
         }
         self.by_fd[index] = slot + 1;
-        SourceKey { slot, generation: source.generation }
+        Ok(SourceKey { slot, generation: source.generation })
     }
 
     /// Frees the slot of a source nobody listens at.
@@ -477,6 +544,7 @@ impl<W: Waiter> Listeners<W> {
         let source = &mut self.sources[key.slot as usize];
         assert!(source.interest().is_none(), "a source is released with listeners on it");
         let fd = std::mem::replace(&mut source.fd, -1);
+        // After 2^32 uses of one slot a number returns; no key is kept that long.
         source.generation = source.generation.wrapping_add(1);
         self.by_fd[usize::try_from(fd).expect("a source in use has an fd")] = 0;
         self.free.push(key.slot);
@@ -525,51 +593,32 @@ impl<W: Waiter> Listeners<W> {
     }
 
     /// Asks the poller on behalf of everyone who listens at a source.
-    fn ask(&mut self, key: SourceKey, poller: &mut Poller) -> io::Result<()> {
-        let edges = self.edges;
+    ///
+    /// The poller knows files, not numbers. So its answer also tells whether the number means the
+    /// same file as before, unless the backend is one that keeps nothing.
+    fn ask(&mut self, key: SourceKey, poller: &mut Poller) -> io::Result<Asked> {
         let source = &mut self.sources[key.slot as usize];
-        if source.owners > 0 && edges {
-            return poller.reattach(source.fd, key.token());
-        }
-        match poller.arm(source.fd, key.token(), source.interest(), source.known) {
-            Ok(()) => source.known = true,
-            Err(error) if is(&error, Errno::PERM) => {
-                if !self.always_ready.contains(&key) {
-                    self.always_ready.push(key);
-                }
-            }
+        let before = source.entry;
+        let outcome = if source.owners > 0 && self.edges {
+            poller.reattach(source.fd, key.token())
+        } else {
+            let known = before == Entry::Watched;
+            poller.arm(source.fd, key.token(), source.interest(), known)
+        };
+        let after = match outcome {
+            Ok(()) => Entry::Watched,
+            Err(error) if is(&error, Errno::PERM) => Entry::Refused,
+            Err(error) if is(&error, Errno::NOENT) => Entry::None,
             Err(error) => return Err(error),
+        };
+        if before != Entry::None && after != before {
+            return Ok(Asked::OtherFile);
         }
-        Ok(())
-    }
-
-    /// If the number means another file than when its listeners came, they are told, and the file
-    /// gets a source of its own. The kernel knows: the old file's entry is gone.
-    fn renew_if_reopened(
-        &mut self,
-        key: SourceKey,
-        poller: &mut Poller,
-        ready: &mut Ready<W>,
-    ) -> Result<SourceKey, ListenError<W>> {
-        let fd = self.sources[key.slot as usize].fd;
-        let token = key.token();
-        if !self.edges {
-            return Ok(key);
+        if before == Entry::None && after == Entry::Refused {
+            self.always_ready.push(key);
         }
-        match poller.reattach(fd, token) {
-            Err(error) if is(&error, Errno::NOENT) => {
-                self.forget(key, ready);
-                Ok(self.insert(fd))
-            }
-            Err(error) if is(&error, Errno::BADF) => {
-                self.forget(key, ready);
-                Err(ListenError::Io(error))
-            }
-            _ => {
-                self.ask(key, poller)?;
-                Ok(key)
-            }
-        }
+        source.entry = after;
+        Ok(Asked::SameFile)
     }
 }
 

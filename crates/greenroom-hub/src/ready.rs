@@ -51,14 +51,14 @@ impl<W> Ready<W> {
         self.queue.iter()
     }
 
-    /// Ends a wait, unless something else already has.
+    /// Ends a wait, unless something else already has: then false.
     #[inline]
-    pub(crate) fn wake(&mut self, waiter: W, wake: Wake)
+    pub(crate) fn wake(&mut self, waiter: W, wake: Wake) -> bool
     where
         W: Waiter,
     {
         if !waiter.settle(wake) {
-            return;
+            return false;
         }
         self.push(waiter);
         match wake {
@@ -67,6 +67,7 @@ impl<W> Ready<W> {
             Wake::Closed => self.counts.closed += 1,
             Wake::Called | Wake::Orphaned => self.counts.called += 1,
         }
+        true
     }
 
     /// How many waits were ended by what; the other counts are zero.
@@ -75,7 +76,6 @@ impl<W> Ready<W> {
     }
 
     /// From now on the order is drawn by `chance`.
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn shuffle(&mut self, chance: Chance) {
         self.chance = Some(chance);
     }

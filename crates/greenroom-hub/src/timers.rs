@@ -3,10 +3,14 @@
 //! Knows instants and waiters. Never reads a clock, never wakes anyone itself.
 //!
 //! An implicit heap with four children a node, each entry knowing its slot and each slot its
-//! place in the heap. So cancelling takes an entry out at once: a cancelled timer keeps neither
-//! memory nor its waiter, and no share of dead entries ever needs sweeping. Server timeouts are
-//! mostly cancelled soon after they were armed, while they are still near the bottom of the heap,
-//! where removal moves an entry or two.
+//! place in the heap. So cancelling takes an entry out at once: a cancelled timer keeps no waiter,
+//! and no share of dead entries ever needs sweeping. Server timeouts are mostly cancelled soon
+//! after they were armed, while they are still near the bottom of the heap, where removal moves an
+//! entry or two.
+//!
+//! Memory is bounded by the timers that live. When a burst is over and most slots are free, the
+//! rest moves together. Keys of those that moved are out by then and name their old slots; so it is
+//! noted, by number, where each has gone.
 
 use crate::Instant;
 
@@ -18,6 +22,8 @@ pub(crate) struct Timers<W> {
     slots: Vec<Slot<W>>,
     /// Slots without a waiter, to be used again.
     free: Vec<u32>,
+    /// The timers that moved when slots were last given back: number and slot, least number first.
+    moved: Vec<(u64, u32)>,
     /// Timers armed so far. Numbers an entry: equal deadlines fire in the order they were armed,
     /// and a key of a spent timer never matches a later one.
     armed_total: u64,
@@ -53,9 +59,22 @@ struct Slot<W> {
 
 const CHILDREN: usize = 4;
 
+/// So many slots are kept, however few are in use.
+const SLOTS_KEPT: usize = 1024;
+
+/// Slots are given back when fewer than one in so many is in use. Moving a timer costs some tens of
+/// nanoseconds, which at this share is a few for each that has gone.
+const SLOTS_PER_TIMER_MAX: usize = 8;
+
 impl<W> Timers<W> {
     pub(crate) fn new() -> Timers<W> {
-        Timers { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), armed_total: 0 }
+        Timers {
+            heap: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            moved: Vec::new(),
+            armed_total: 0,
+        }
     }
 
     pub(crate) fn arm(&mut self, deadline: Instant, waiter: W) -> TimerKey {
@@ -80,11 +99,8 @@ impl<W> Timers<W> {
 
     /// Takes a timer out and returns its waiter; `None` if it fired or was cancelled before.
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<W> {
-        let slot = self.slots.get(key.slot as usize)?;
-        if slot.number != key.number || slot.waiter.is_none() {
-            return None;
-        }
-        Some(self.remove(slot.place as usize))
+        let place = self.place(key)?;
+        Some(self.remove(place))
     }
 
     /// The earliest deadline.
@@ -128,14 +144,43 @@ impl<W> Timers<W> {
         waiter.expect("an entry's slot holds its waiter")
     }
 
-    /// Gives memory back when a burst of timers is over, by halves so that the cost is amortised.
+    /// Where in the heap a timer is, if it is armed.
+    fn place(&self, key: TimerKey) -> Option<usize> {
+        let armed = |slot: u32| {
+            let slot = self.slots.get(slot as usize)?;
+            let is_it = slot.number == key.number && slot.waiter.is_some();
+            is_it.then_some(slot.place as usize)
+        };
+        armed(key.slot).or_else(|| {
+            let index = self.moved.binary_search_by_key(&key.number, |&(number, _)| number).ok()?;
+            armed(self.moved[index].1)
+        })
+    }
+
+    /// Gives memory back when a burst of timers is over.
+    #[inline]
     fn shrink(&mut self) {
-        const KEPT: usize = 1024;
-        if self.heap.is_empty() && self.slots.len() > KEPT {
-            self.slots = Vec::new();
-            self.free = Vec::new();
-            self.heap.shrink_to(KEPT);
+        if self.slots.len() > SLOTS_KEPT && self.heap.len() < self.slots.len() / SLOTS_PER_TIMER_MAX
+        {
+            self.move_together();
         }
+    }
+
+    #[cold]
+    fn move_together(&mut self) {
+        let mut slots = Vec::with_capacity(self.heap.len());
+        let mut moved = Vec::with_capacity(self.heap.len());
+        for (place, entry) in self.heap.iter_mut().enumerate() {
+            let waiter = self.slots[entry.slot as usize].waiter.take();
+            entry.slot = place_of(place);
+            slots.push(Slot { number: entry.number, place: entry.slot, waiter });
+            moved.push((entry.number, entry.slot));
+        }
+        moved.sort_unstable();
+        self.slots = slots;
+        self.moved = moved;
+        self.free = Vec::new();
+        self.heap.shrink_to_fit();
     }
 
     fn sift_up(&mut self, mut place: usize) {

@@ -5,7 +5,7 @@
 //! 1. *Fork.* In a child that has just been forked, make a poller of its own.
 //! 2. *Letters.* Waits ended by other OS threads go to the ready queue.
 //! 3. *Rearm.* Listeners that stay, and those that were passed over, are asked for again.
-//! 4. *Fire.* The clock is read, once; timers due by then go to the ready queue, earliest first.
+//! 4. *Fire.* The clock is read; timers due by then go to the ready queue, earliest first.
 //! 5. *Decide.* If anybody is ready, do not sleep; else sleep until the first timer, for a minute
 //!    at most.
 //! 6. *Wait.* Ask the kernel what is ready, and put those who waited for it into the ready queue.
@@ -19,9 +19,9 @@
 use std::{io, time::Duration};
 
 use crate::{
-    Hub, Waiter, Wake,
+    Backend, Hub, Instant, Waiter, Wake,
     mailbox::Inbox,
-    poller::{BELL, Bell, EVENTS_PER_TURN_MAX},
+    poller::{BELL, Bell, EVENTS_PER_TURN_MAX, Poller},
 };
 
 /// The longest sleep. Nothing depends on it: it bounds the harm of a lost wake-up.
@@ -64,7 +64,7 @@ impl<W: Waiter> Hub<W> {
 
     /// True if [`wait`](Hub::wait) would sleep: nobody is ready. The moment for chores.
     pub fn is_idle(&self) -> bool {
-        self.ready.len() == 0
+        self.ready.len() == 0 && !self.listeners.is_pending()
     }
 
     /// Asks the kernel what is ready, and sleeps if nobody could run otherwise.
@@ -74,13 +74,15 @@ impl<W: Waiter> Hub<W> {
     /// If the kernel refuses to wait: a bug, or memory is out. Nothing is lost; the next call
     /// tries again.
     pub fn wait(&mut self) -> io::Result<Outcome> {
-        let outcome = if self.ready.len() > 0 {
+        // Chores may have forked, and the child must not take what the kernel has for its parent.
+        self.notice_fork();
+        let outcome = if self.is_idle() {
+            self.sleep()?
+        } else {
             if self.listeners.len() > 0 {
                 self.poll(Some(Duration::ZERO))?;
             }
             Outcome::Continue
-        } else {
-            self.sleep()?
         };
         self.left = self.ready.len().clamp(RUNS_PER_TURN_MIN, RUNS_PER_TURN_MAX);
         Ok(outcome)
@@ -93,14 +95,30 @@ impl<W: Waiter> Hub<W> {
         self.ready.pop()
     }
 
+    /// Lets [`pop`](Hub::pop) hand out everyone who is ready now, without a turn in between.
+    pub fn extend_turn(&mut self) {
+        self.left = self.left.max(self.ready.len());
+    }
+
+    /// Looks at the fds once without sleeping, so that [`is_idle`](Hub::is_idle) means it.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Hub::wait).
+    pub fn look(&mut self) -> io::Result<()> {
+        self.notice_fork();
+        self.poll(Some(Duration::ZERO))
+    }
+
     fn sleep(&mut self) -> io::Result<Outcome> {
         let deadline = self.timers.next_deadline();
+        // A virtual clock would jump to the end of time, or creep there.
+        let deadline = deadline.filter(|&at| !(at == Instant::NEVER && self.clock.is_virtual()));
         let others = self.expected.len() > 0 || self.inbox.has_senders();
         if deadline.is_none() && self.listeners.len() == 0 && !others {
             return Ok(Outcome::Stuck);
         }
         self.sleeps += 1;
-        let until_first = deadline.map(|deadline| deadline.saturating_since(self.now));
         if self.clock.is_virtual() && !self.poller.is_simulated() {
             self.poll(Some(Duration::ZERO))?;
             let settled = self.ready.len() > 0 || self.inbox.has_letters();
@@ -112,6 +130,8 @@ impl<W: Waiter> Hub<W> {
             }
             return Ok(Outcome::Continue);
         }
+        // Not since the turn began: chores take time too.
+        let until_first = deadline.map(|deadline| deadline.saturating_since(self.clock.now()));
         self.sleep_in_poller(until_first.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))?;
         Ok(Outcome::Continue)
     }
@@ -160,18 +180,37 @@ impl<W: Waiter> Hub<W> {
     fn start_over_in_child(&mut self) {
         // The old mailbox's lock may have been held by a thread that is not in this child.
         let renewed = Bell::new().and_then(|bell| {
-            let mut poller = self.poller.renew(self.backend)?;
-            poller.watch_bell(&bell)?;
+            let poller = self.poller.renew(self.backend)?;
             Ok((Inbox::new(bell), poller))
         });
-        let (inbox, poller) = renewed.unwrap_or_else(|error| {
-            panic!("a forked child's hub needs an epoll set and an eventfd of its own: {error}")
+        let renewed = renewed.and_then(|(inbox, poller)| {
+            self.inbox = inbox;
+            self.replace_poller(poller)
         });
-        self.inbox = inbox;
-        self.poller = poller;
+        if let Err(error) = renewed {
+            panic!("a forked child's hub needs an epoll set and an eventfd of its own: {error}");
+        }
         for waiter in self.expected.drain() {
             self.ready.wake(waiter, Wake::Orphaned);
         }
+    }
+
+    /// Waits with another backend from now on. Nobody who waits notices.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not give what it needs; then nothing has changed.
+    pub fn change_backend(&mut self, backend: Backend) -> io::Result<()> {
+        self.notice_fork();
+        self.replace_poller(Poller::new(backend)?)?;
+        self.backend = backend;
+        Ok(())
+    }
+
+    fn replace_poller(&mut self, mut poller: Poller) -> io::Result<()> {
+        poller.watch_bell(self.inbox.bell())?;
+        self.poller = poller;
         self.listeners.introduce_all(&mut self.poller, &mut self.ready);
+        Ok(())
     }
 }

@@ -17,7 +17,8 @@ pub trait Waiter: Clone {
     /// again. That rule is why a waiter is never in the ready queue twice.
     ///
     /// Runs while the hub is borrowed: it must only note the reason. It must not call the hub,
-    /// run user code or switch stacks.
+    /// run user code or switch stacks. The same holds for the waiter's destructor, for a wake that
+    /// comes second may drop the last clone.
     fn settle(&self, wake: Wake) -> bool;
 }
 

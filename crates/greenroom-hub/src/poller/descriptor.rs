@@ -5,9 +5,9 @@
 //! Listeners outlive the fds they watch: an fd may be closed, and its number reused, while the hub
 //! still knows it. So the pollers speak of fds by number, as the kernel does, and this file is the
 //! one place that turns a number into a borrow. The borrow is given to `epoll_ctl`, `poll` or
-//! `fstat` only. None of these reads or writes the file, and each answers a number that is not open with
-//! `EBADF` or `POLLNVAL`; that a number may mean another file by now is what generations in the
-//! tokens are for.
+//! `fcntl(F_GETFD)` only. None of these reads or writes the file, and each answers a number that is
+//! not open with `EBADF` or `POLLNVAL`; that a number may mean another file by now is what
+//! generations in the tokens are for.
 
 #![allow(unsafe_code)]
 
@@ -23,4 +23,9 @@ pub(super) fn by_number<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: not -1, as asserted; what is asked of it tolerates a closed or reused number, see
     // the head of this file.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// True if `fd` means any file now.
+pub(super) fn is_open(fd: RawFd) -> bool {
+    fd >= 0 && rustix::io::fcntl_getfd(by_number(fd)).is_ok()
 }

@@ -5,8 +5,8 @@
 //! An epoll set watches *open files*, not numbers: an entry is a pair of file and number, and lives
 //! until the last duplicate of the file is closed. Two things follow. A closed number whose file
 //! lives on goes on reporting, so reports carry a generation and a stale one is dropped by the
-//! listeners. And a number that was closed and reused has no entry: `EPOLL_CTL_MOD` says `ENOENT`
-//! and the fd is added afresh.
+//! listeners. And a number that was closed and reused has no entry: `EPOLL_CTL_MOD` says `ENOENT`,
+//! by which the listeners learn of it.
 //!
 //! Fds of ours are attached once, for both directions, edge-triggered: no further `epoll_ctl` in
 //! their life. Foreign fds are armed with `EPOLLONESHOT`, one `EPOLL_CTL_MOD` a wait: should such
@@ -83,12 +83,10 @@ impl Epoll {
         flags.set(EventFlags::OUT, interest.contains(Readiness::WRITE));
         let source = by_number(fd);
         let outcome = if known {
-            match epoll::modify(&self.set, source, data, flags) {
-                Err(Errno::NOENT) => epoll::add(&self.set, source, data, flags),
-                outcome => outcome,
-            }
+            epoll::modify(&self.set, source, data, flags)
         } else {
             match epoll::add(&self.set, source, data, flags) {
+                // Left by a duplicate that was closed under this number.
                 Err(Errno::EXIST) => epoll::modify(&self.set, source, data, flags),
                 outcome => outcome,
             }

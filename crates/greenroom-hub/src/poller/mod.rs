@@ -10,7 +10,8 @@
 //!    without edges may instead ask to be armed for each wait ([`Poller::has_edges`]).
 //! 2. *Arm* asks for one report about an fd, any fd. What is ready at that moment counts (level).
 //!    At most one report comes for one arm; it covers whichever directions were asked for, and
-//!    disarms the fd wholly.
+//!    disarms the fd wholly. A backend that keeps files refuses with `ENOENT` one it is said to
+//!    know and does not: the number was reused.
 //! 3. A report may be stale or spurious. It carries the token given with the last arm or attach.
 //! 4. *Detach* and *disarm* of an fd that is gone already is no error.
 //! 5. An fd that never makes anyone wait (a regular file) is refused with `EPERM`, or reported at
@@ -255,18 +256,28 @@ impl Poller {
         each!(self, backend => backend.watch_bell(bell))
     }
 
+    /// True if `fd` means any file now.
+    pub(crate) fn is_open(&self, fd: RawFd) -> bool {
+        match self {
+            #[cfg(any(test, feature = "testing"))]
+            Poller::Sim(sim) => sim.is_open(fd),
+            _ => descriptor::is_open(fd),
+        }
+    }
+
     /// Takes `fd` for good. `EEXIST` if this very file is attached or was armed before.
     pub(crate) fn attach(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
         each!(self, backend => backend.attach(fd, token))
     }
 
     /// Asks again for the edges of an attached fd, so that what is ready now is reported anew.
+    /// `ENOENT` if the number means another file by now.
     pub(crate) fn reattach(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
         each!(self, backend => backend.reattach(fd, token))
     }
 
-    /// Asks for one report. `known` says that this fd was armed before, which saves a system call
-    /// when it is true and costs one when it is not.
+    /// Asks for one report. `known` says that this file was attached or armed under this number
+    /// before; `ENOENT` if it was not. Said of a file that is known it saves a system call.
     pub(crate) fn arm(
         &mut self,
         fd: RawFd,

@@ -11,7 +11,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{BELL, Bell, EVENTS_PER_TURN_MAX, Event, Readiness, Token, descriptor::by_number};
+use super::{
+    BELL, Bell, EVENTS_PER_TURN_MAX, Event, Readiness, Token,
+    descriptor::{by_number, is_open},
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Poll {
@@ -35,9 +38,9 @@ impl Poll {
         self.arm(bell.as_fd().as_raw_fd(), BELL, Readiness::READ, false)
     }
 
-    /// Nothing to do: an attached fd is armed for each wait, for there are no edges here.
-    pub(crate) fn attach(&mut self, _fd: RawFd, _token: Token) -> io::Result<()> {
-        Ok(())
+    /// Keeps nothing: an attached fd is armed for each wait, for there are no edges here.
+    pub(crate) fn attach(&mut self, fd: RawFd, _token: Token) -> io::Result<()> {
+        if is_open(fd) { Ok(()) } else { Err(Errno::BADF.into()) }
     }
 
     /// See [`attach`](Poll::attach).

@@ -18,6 +18,9 @@ use rustix::io::Errno;
 use super::{Bell, Event, Readiness, Token};
 use crate::{Chance, Clock, Instant};
 
+/// What a file is ready for when its other side is gone.
+const HANG_UP: Readiness = Readiness::READ.union(Readiness::WRITE).union(Readiness::READ_CLOSED);
+
 /// How often the simulated kernel does what it may but need not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
@@ -103,6 +106,9 @@ impl Sim {
 
     /// Makes the file that is `fd` now ready at `instant`, if it is still open then.
     ///
+    /// One whose other side has closed can be read as well. If it can also be written, that is a
+    /// hang-up, and reported unasked.
+    ///
     /// # Panics
     ///
     /// If `fd` is not open.
@@ -111,6 +117,11 @@ impl Sim {
         let number = world.files.get(&fd).expect("only an open file becomes ready").number;
         world.scheduled_total += 1;
         let key = (instant, world.scheduled_total);
+        let readiness = if readiness.contains(Readiness::READ_CLOSED) {
+            readiness.union(Readiness::READ)
+        } else {
+            readiness
+        };
         world.schedule.insert(key, (fd, number, readiness));
     }
 
@@ -144,11 +155,15 @@ impl World {
         }
     }
 
-    fn watch(&mut self, fd: RawFd, watch: Watch, fresh: bool) -> Result<(), Errno> {
+    /// `known` says whether the pair of number and file must be watched already, must not be, or
+    /// may be either.
+    fn watch(&mut self, fd: RawFd, watch: Watch, known: Option<bool>) -> Result<(), Errno> {
         let file = self.files.get(&fd).ok_or(Errno::BADF)?;
         let key = (fd, file.number);
-        if fresh && self.watched.contains_key(&key) {
-            return Err(Errno::EXIST);
+        match (known, self.watched.contains_key(&key)) {
+            (Some(true), false) => return Err(Errno::NOENT),
+            (Some(false), true) => return Err(Errno::EXIST),
+            _ => {}
         }
         if !file.ready.is_none() {
             self.news.insert(key);
@@ -163,7 +178,8 @@ impl World {
         for key in std::mem::take(&mut self.news) {
             let Some(watch) = self.watched.get_mut(&key) else { continue };
             let ready = self.files[&key.0].ready;
-            let told = Readiness(ready.0 & watch.asked.0);
+            let hung_up = ready.contains(HANG_UP) && !watch.asked.is_none();
+            let told = if hung_up { ready } else { Readiness(ready.0 & watch.asked.0) };
             if told.is_none() {
                 continue;
             }
@@ -180,7 +196,8 @@ impl World {
         if self.chance.percent(self.faults.spurious_percent) && !self.watched.is_empty() {
             let index = self.chance.below(self.watched.len());
             let watch = self.watched.values_mut().nth(index).expect("below the length");
-            let readiness = watch.asked;
+            // A kernel does not say by mistake that the other side has closed.
+            let readiness = watch.asked.without(Readiness::READ_CLOSED);
             if watch.once {
                 watch.asked = Readiness::NONE;
             }
@@ -209,19 +226,23 @@ impl SimPoller {
         SimPoller(self.0.clone())
     }
 
+    pub(crate) fn is_open(&self, fd: RawFd) -> bool {
+        self.0.0.borrow().files.contains_key(&fd)
+    }
+
     /// No other thread takes part in a simulation, so nobody rings.
     pub(crate) fn watch_bell(&mut self, _bell: &Bell) -> io::Result<()> {
         Ok(())
     }
 
     pub(crate) fn attach(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
-        let asked = Readiness::READ.union(Readiness::WRITE).union(Readiness::READ_CLOSED);
-        Ok(self.0.0.borrow_mut().watch(fd, Watch { token, asked, once: false }, true)?)
+        let asked = with_hang_up(Readiness::READ.union(Readiness::WRITE));
+        Ok(self.0.0.borrow_mut().watch(fd, Watch { token, asked, once: false }, Some(false))?)
     }
 
     pub(crate) fn reattach(&mut self, fd: RawFd, token: Token) -> io::Result<()> {
-        let asked = Readiness::READ.union(Readiness::WRITE).union(Readiness::READ_CLOSED);
-        Ok(self.0.0.borrow_mut().watch(fd, Watch { token, asked, once: false }, false)?)
+        let asked = with_hang_up(Readiness::READ.union(Readiness::WRITE));
+        Ok(self.0.0.borrow_mut().watch(fd, Watch { token, asked, once: false }, Some(true))?)
     }
 
     pub(crate) fn arm(
@@ -229,10 +250,10 @@ impl SimPoller {
         fd: RawFd,
         token: Token,
         interest: Readiness,
-        _known: bool,
+        known: bool,
     ) -> io::Result<()> {
-        let watch = Watch { token, asked: interest, once: true };
-        Ok(self.0.0.borrow_mut().watch(fd, watch, false)?)
+        let watch = Watch { token, asked: with_hang_up(interest), once: true };
+        Ok(self.0.0.borrow_mut().watch(fd, watch, known.then_some(true))?)
     }
 
     pub(crate) fn disarm(&mut self, _fd: RawFd) {}
@@ -274,5 +295,14 @@ impl SimPoller {
             world.report(events);
         }
         Ok(())
+    }
+}
+
+/// Who asks for reads hears of the other side's end too.
+fn with_hang_up(interest: Readiness) -> Readiness {
+    if interest.contains(Readiness::READ) {
+        interest.union(Readiness::READ_CLOSED)
+    } else {
+        interest
     }
 }

@@ -1,0 +1,172 @@
+//! Which fiber this OS thread runs now, and the two steps that change it: resume and suspend.
+//!
+//! Never chooses a fiber and never frees one.
+//!
+//! # The danger
+//!
+//! [`suspend`] leaves the stack of the fiber that the thread-local names. If that were not the stack
+//! that the caller runs on, two threads of control would share frames. So the thread-local is set
+//! here and nowhere else, around each entry to a stack, and set back by whoever entered: entries
+//! nest strictly, as the stacks themselves do.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+use std::thread;
+
+use crate::block::{Header, State};
+use crate::overflow;
+use crate::switch::{Left, Switch};
+
+thread_local! {
+    /// The innermost fiber that runs on this OS thread; null on the thread's own stack.
+    ///
+    /// Const-initialised and without a destructor: a plain memory access, legal in a signal handler
+    /// and during the thread's exit.
+    static RUNNING: Cell<*const Header> = const { Cell::new(ptr::null()) };
+}
+
+/// How [`Fiber::resume`](crate::Fiber::resume) came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The fiber called [`suspend`] and can be resumed.
+    Suspended,
+    /// The fiber's closure has returned or panicked; what came out of it waits in its
+    /// [`Output`](crate::Output).
+    Finished,
+}
+
+/// The innermost fiber that runs on this OS thread.
+#[inline]
+pub(crate) fn running() -> Option<NonNull<Header>> {
+    NonNull::new(RUNNING.get().cast_mut())
+}
+
+/// Suspends the fiber that runs now: whoever resumed it goes on, and this call returns when the
+/// fiber is resumed again.
+///
+/// Costs a few instructions, and no system call. Among nested fibers it suspends the innermost.
+///
+/// # Panics
+///
+/// On the thread's own stack, where no fiber runs.
+///
+/// It also unwinds, without a report, if the fiber's last handle is dropped in the meantime: see
+/// [`Fiber`](crate::Fiber).
+///
+/// ```
+/// use greenroom_fiber::{Fiber, Options, Pool, Progress, suspend};
+///
+/// let fiber = Fiber::new(&Pool::new(), Options::default(), (), || suspend()).unwrap();
+/// assert_eq!(fiber.resume(), Progress::Suspended);
+/// assert_eq!(fiber.resume(), Progress::Finished);
+/// ```
+#[inline]
+pub fn suspend() {
+    let Some(header) = running() else { nothing_to_suspend() };
+    // SAFETY: a fiber that runs is alive: whoever resumed it borrows a handle, and whoever unwinds
+    // it owns the last one.
+    let header = unsafe { header.as_ref() };
+    // SAFETY: the caller runs on the stack of the fiber that RUNNING names.
+    if !unsafe { header.switch.leave() } {
+        suspended_while_unwinding(header);
+    }
+}
+
+#[cold]
+fn nothing_to_suspend() -> ! {
+    panic!("suspend: no fiber runs here; only code inside a fiber can be suspended");
+}
+
+/// What [`suspend`] does while the fiber is being unwound: there is nobody to resume it any more.
+#[cold]
+fn suspended_while_unwinding(header: &Header) -> ! {
+    // Only the unwinding itself can be on its way here when none was before: this is a destructor,
+    // and to throw from it would abort as well, without a name.
+    if thread::panicking() && header.state.get() == State::Unwinding {
+        overflow::abort_naming(header, "called suspend in a destructor while it was being unwound");
+    }
+    Switch::unwind_further();
+}
+
+/// Runs a fiber until it suspends itself or ends.
+#[inline]
+pub(crate) fn resume(header: &Header) -> Progress {
+    if !header.state.get().is_resumable() {
+        not_resumable(header);
+    }
+    header.state.set(State::Running);
+    let left = {
+        let _outer = Outer::set_inner(header);
+        // SAFETY: the state says that the switch is suspended. `header` is borrowed from a handle
+        // for as long as the fiber runs, so the stack stays.
+        unsafe { header.switch.enter() }
+    };
+    match left {
+        Left::Suspended => {
+            header.state.set(State::Suspended);
+            Progress::Suspended
+        }
+        Left::Finished => {
+            header.state.set(State::Finished);
+            Progress::Finished
+        }
+    }
+}
+
+/// Unwinds the stack of a suspended fiber. Afterwards it is finished.
+///
+/// # Safety
+///
+/// The caller owns the last handle. The fiber was resumed at least once, is not finished and does
+/// not run.
+#[cold]
+pub(crate) unsafe fn unwind(header: &Header) {
+    if cfg!(panic = "abort") {
+        overflow::abort_naming(
+            header,
+            "was dropped before it ended, and panic=abort leaves no way to run its destructors",
+        );
+    }
+    let state = if thread::panicking() { State::UnwindingInPanic } else { State::Unwinding };
+    header.state.set(state);
+    {
+        let _outer = Outer::set_inner(header);
+        // SAFETY: the fiber is suspended, as the caller promises.
+        unsafe { header.switch.unwind() };
+    }
+    header.state.set(State::Finished);
+}
+
+#[cold]
+#[track_caller]
+fn not_resumable(header: &Header) -> ! {
+    let name = overflow::Name::of(header);
+    match header.state.get() {
+        State::Finished | State::Taken => panic!("resume: {name} has finished; it cannot go on"),
+        _ if ptr::eq(RUNNING.get(), header) => {
+            panic!("resume: {name} runs already; a fiber cannot resume itself")
+        }
+        _ => panic!(
+            "resume: {name} runs already, and waits for the fiber it resumed; a fiber cannot \
+             resume one that it was resumed by"
+        ),
+    }
+}
+
+/// Sets [`RUNNING`] for the time that another stack is entered, and then sets it back.
+struct Outer(*const Header);
+
+impl Outer {
+    #[inline]
+    fn set_inner(header: &Header) -> Outer {
+        Outer(RUNNING.replace(header))
+    }
+}
+
+impl Drop for Outer {
+    #[inline]
+    fn drop(&mut self) {
+        RUNNING.set(self.0);
+    }
+}

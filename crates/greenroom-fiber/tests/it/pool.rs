@@ -1,0 +1,255 @@
+//! How stacks are made, kept, given back and unmapped.
+
+use std::fs;
+use std::ops::Range;
+
+use greenroom_fiber::{
+    Fiber, Guard, Options, Output, Pool, PoolConfig, Progress, STACK_SIZE_DEFAULT, STACK_SIZE_MIN,
+    suspend,
+};
+
+use crate::child;
+
+/// A fiber that touches `bytes` of its stack, parks, and then ends.
+pub(crate) fn parked(pool: &Pool, stack_size: usize, bytes: usize) -> Output<(), ()> {
+    let options = Options { stack_size, ..Options::default() };
+    let fiber = Fiber::new(pool, options, (), move || {
+        touch(bytes);
+        suspend();
+    });
+    let fiber = fiber.unwrap();
+    assert_eq!(fiber.resume(), Progress::Suspended);
+    fiber
+}
+
+/// Uses `bytes` of the stack that it is called on.
+#[inline(never)]
+fn touch(bytes: usize) {
+    let block = [1u8; 1024];
+    std::hint::black_box(&block);
+    if bytes > 2048 {
+        touch(bytes - 1024);
+    }
+    std::hint::black_box(&block);
+}
+
+/// How many pages of the range are in memory.
+fn resident_pages(range: Range<usize>) -> usize {
+    let mut pages = vec![0u8; range.len() / 4096];
+    let start = std::ptr::without_provenance_mut(range.start);
+    // SAFETY: the range is page-aligned, and the vector has a byte for each of its pages.
+    let failed = unsafe { libc::mincore(start, range.len(), pages.as_mut_ptr()) } != 0;
+    assert!(!failed, "{}", std::io::Error::last_os_error());
+    pages.iter().filter(|&&page| page & 1 == 1).count()
+}
+
+/// Whether the address belongs to any mapping of this process.
+pub(crate) fn is_mapped(address: usize) -> bool {
+    fs::read_to_string("/proc/self/maps").unwrap().lines().any(|line| {
+        let (start, rest) = line.split_once('-').unwrap();
+        let (end, _) = rest.split_once(' ').unwrap();
+        let address_of = |text| usize::from_str_radix(text, 16).unwrap();
+        (address_of(start)..address_of(end)).contains(&address)
+    })
+}
+
+#[test]
+fn a_new_pool_maps_nothing() {
+    let stats = Pool::new().stats();
+    assert_eq!((stats.slabs, stats.bytes_mapped, stats.stacks_in_use), (0, 0, 0));
+    assert_eq!(stats.guard, Guard::Auto);
+}
+
+#[test]
+fn the_stack_that_was_released_last_is_used_first() {
+    let pool = Pool::new();
+    let first = parked(&pool, STACK_SIZE_DEFAULT, 0);
+    let second = parked(&pool, STACK_SIZE_DEFAULT, 0);
+    let ranges = [first.stack_range(), second.stack_range()];
+    drop(first);
+    drop(second);
+    assert_eq!(pool.stats().stacks_idle, 2);
+    let third = parked(&pool, STACK_SIZE_DEFAULT, 0);
+    let fourth = parked(&pool, STACK_SIZE_DEFAULT, 0);
+    assert_eq!([fourth.stack_range(), third.stack_range()], ranges);
+    assert_eq!(pool.stats().stacks_idle, 0);
+}
+
+#[test]
+fn each_size_class_has_stacks_of_its_own() {
+    let pool = Pool::new();
+    drop(parked(&pool, STACK_SIZE_MIN, 0));
+    let large = parked(&pool, STACK_SIZE_MIN + 1, 0);
+    assert_eq!(large.stack_size(), 2 * STACK_SIZE_MIN);
+    assert_eq!(pool.stats().slabs, 2);
+    let small = parked(&pool, 1, 0);
+    assert_eq!(small.stack_size(), STACK_SIZE_MIN);
+    assert_eq!((pool.stats().slabs, pool.stats().stacks_idle), (2, 0));
+}
+
+#[test]
+fn stacks_do_not_overlap_and_have_guards_between_them() {
+    let pool = Pool::new();
+    let fibers: Vec<_> = (0..100).map(|_| parked(&pool, STACK_SIZE_MIN, 0)).collect();
+    let mut ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    ranges.sort_by_key(|range| range.start);
+    for pair in ranges.windows(2) {
+        assert!(pair[0].end + (64 << 10) <= pair[1].start, "{pair:x?}");
+    }
+}
+
+#[test]
+fn slabs_double_up_to_their_limit() {
+    let config = PoolConfig { slab_stacks_first: 2, slab_stacks_max: 8, ..PoolConfig::default() };
+    let pool = Pool::with_config(config);
+    let mut slabs = Vec::new();
+    let mut fibers = Vec::new();
+    for _ in 0..32 {
+        fibers.push(parked(&pool, STACK_SIZE_MIN, 0));
+        slabs.push(pool.stats().slabs);
+    }
+    let made_at: Vec<_> =
+        (1..=32).filter(|&count| count == 1 || slabs[count - 1] > slabs[count - 2]).collect();
+    // Slabs of 2, 2, 4, 8, 8 and 8 stacks.
+    assert_eq!(made_at, [1, 3, 5, 9, 17, 25]);
+}
+
+#[test]
+fn a_slab_keeps_to_its_bytes() {
+    let config = PoolConfig { slab_bytes_max: 1 << 20, ..PoolConfig::default() };
+    let pool = Pool::with_config(config);
+    let fibers: Vec<_> = (0..4).map(|_| parked(&pool, 256 << 10, 0)).collect();
+    assert_eq!((fibers.len(), pool.stats().slabs), (4, 2));
+    assert!(pool.stats().bytes_mapped <= 2 << 20);
+    let _large = parked(&pool, 4 << 20, 0);
+    assert_eq!(pool.stats().slabs, 3);
+}
+
+#[test]
+fn a_released_stack_keeps_its_pages() {
+    let pool = Pool::new();
+    let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
+    let range = fiber.stack_range();
+    let pages = resident_pages(range.clone());
+    assert!(pages >= 25, "{pages}");
+    drop(fiber);
+    assert!(resident_pages(range) >= pages);
+    assert_eq!(pool.stats().stacks_warm, 1);
+}
+
+#[test]
+fn trim_leaves_an_idle_stack_its_high_water_mark() {
+    let pool = Pool::new();
+    let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
+    let range = fiber.stack_range();
+    drop(fiber);
+    assert_eq!(pool.trim(usize::MAX), 0);
+    assert_eq!(resident_pages(range.clone()), 4);
+    // And it can be used again.
+    let again = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
+    assert_eq!(again.stack_range(), range);
+}
+
+#[test]
+fn trim_does_so_many_stacks_and_says_how_many_are_left() {
+    let pool = Pool::new();
+    let fibers: Vec<_> = (0..5).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 50 << 10)).collect();
+    let ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    drop(fibers);
+    let trimmed = || ranges.iter().filter(|range| resident_pages((*range).clone()) == 4).count();
+    assert_eq!((pool.trim(0), trimmed()), (5, 0));
+    assert_eq!((pool.trim(2), trimmed()), (3, 2));
+    assert_eq!((pool.trim(2), trimmed()), (1, 4));
+    assert_eq!((pool.trim(2), trimmed()), (0, 5));
+    assert_eq!(pool.trim(2), 0);
+}
+
+#[test]
+fn trim_comes_back_to_a_stack_that_was_used_since() {
+    let pool = Pool::new();
+    let fibers: Vec<_> = (0..3).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 50 << 10)).collect();
+    drop(fibers);
+    assert_eq!(pool.trim(usize::MAX), 0);
+    let again = parked(&pool, STACK_SIZE_DEFAULT, 50 << 10);
+    assert_eq!(pool.trim(0), 0);
+    drop(again);
+    assert_eq!(pool.trim(0), 1);
+    assert_eq!(pool.trim(1), 0);
+}
+
+#[test]
+fn trim_never_touches_a_stack_in_use() {
+    let pool = Pool::new();
+    let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
+    let pages = resident_pages(fiber.stack_range());
+    assert_eq!(pool.trim(usize::MAX), 0);
+    assert!(resident_pages(fiber.stack_range()) >= pages);
+    assert_eq!(fiber.resume(), Progress::Finished);
+}
+
+#[test]
+fn above_the_warm_limit_the_stack_idle_for_longest_gives_its_pages_back() {
+    let config = PoolConfig { stacks_warm_max: 2, ..PoolConfig::default() };
+    let pool = Pool::with_config(config);
+    let fibers: Vec<_> = (0..4).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 20 << 10)).collect();
+    let ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    drop(fibers);
+    let stats = pool.stats();
+    assert_eq!((stats.stacks_idle, stats.stacks_warm), (4, 2));
+    let cold: Vec<_> = ranges.iter().map(|range| resident_pages(range.clone()) == 0).collect();
+    assert_eq!(cold, [true, true, false, false]);
+    // Cold stacks serve again.
+    let fibers: Vec<_> = (0..4).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 20 << 10)).collect();
+    assert_eq!(pool.stats().slabs, 1);
+    drop(fibers);
+    assert_eq!(pool.stats().stacks_warm, 2);
+}
+
+#[test]
+fn marks_stay_right_when_stacks_come_and_go() {
+    let config = PoolConfig { stacks_warm_max: 3, ..PoolConfig::default() };
+    let pool = Pool::with_config(config);
+    let take = |count| -> Vec<_> {
+        (0..count).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 40 << 10)).collect()
+    };
+    drop(take(10));
+    assert_eq!(pool.stats().stacks_warm, 3);
+    assert_eq!(pool.trim(usize::MAX), 0);
+    let eight = take(8);
+    assert_eq!((pool.stats().stacks_warm, pool.trim(usize::MAX)), (0, 0));
+    drop(eight);
+    assert_eq!((pool.stats().stacks_warm, pool.trim(0)), (3, 3));
+    assert_eq!(pool.trim(usize::MAX), 0);
+}
+
+#[test]
+fn the_memory_is_unmapped_after_the_last_handle_and_the_last_fiber() {
+    let test = "pool::the_memory_is_unmapped_after_the_last_handle_and_the_last_fiber";
+    child::run(test, || {
+        let pool = Pool::new();
+        let fiber = parked(&pool, STACK_SIZE_DEFAULT, 0);
+        let address = fiber.stack_range().start;
+        drop(pool);
+        assert!(is_mapped(address));
+        assert_eq!(fiber.resume(), Progress::Finished);
+        assert!(is_mapped(address));
+        drop(fiber);
+        assert!(!is_mapped(address));
+    })
+    .assert_ok();
+}
+
+#[test]
+fn a_pool_may_be_owned_by_its_own_fiber() {
+    let pool = Pool::new();
+    let owner = pool.clone();
+    let fiber = Fiber::new(&pool, Options::default(), (), move || {
+        let inner = Fiber::new(&owner, Options::default(), (), || 5).unwrap();
+        inner.resume();
+        inner.take().unwrap().unwrap()
+    });
+    drop(pool);
+    let fiber = fiber.unwrap();
+    fiber.resume();
+    assert_eq!(fiber.take().unwrap().unwrap(), 5);
+}

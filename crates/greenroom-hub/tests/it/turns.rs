@@ -1,0 +1,264 @@
+//! Turns: who runs when, and that nobody keeps the others from it.
+
+use std::{collections::BTreeSet, io::Write, os::fd::AsRawFd};
+
+use greenroom_hub::{Backend, Chance, Clock, Hub, Interest, Readiness, Waiter, Wake};
+
+use crate::{
+    fds::pair,
+    seeds::with_seeds,
+    stage::{Probe, Stage, on_every_backend},
+};
+
+/// The bounds of a turn, as the crate's documentation of it has them.
+const RUNS_MIN: usize = 64;
+const RUNS_MAX: usize = 1024;
+
+#[test]
+fn who_is_queued_runs_in_that_order() {
+    on_every_backend(|stage| {
+        for name in ["a", "b", "c"] {
+            stage.hub.queue(Probe::new(name));
+        }
+        assert_eq!(stage.hub.peek(0).map(Probe::name), Some("a"));
+        assert_eq!(stage.hub.peek(2).map(Probe::name), Some("c"));
+        assert!(stage.hub.peek(3).is_none());
+        let ready: Vec<_> = stage.hub.ready().map(Probe::name).collect();
+        assert_eq!(ready, ["a", "b", "c"]);
+        assert_eq!(stage.names(), ["a", "b", "c"]);
+    });
+}
+
+#[test]
+fn whoever_is_called_twice_runs_once() {
+    on_every_backend(|stage| {
+        let probe = Probe::new("a");
+        stage.hub.call(probe.clone());
+        stage.hub.call(probe.clone());
+        assert_eq!(stage.names(), ["a"]);
+        assert_eq!(probe.wakes(), [Wake::Called]);
+        probe.wait_again();
+        stage.hub.call(probe.clone());
+        assert_eq!(stage.names(), ["a"]);
+    });
+}
+
+#[test]
+fn nobody_is_handed_out_before_the_first_wait() {
+    on_every_backend(|stage| {
+        stage.hub.queue(Probe::new("a"));
+        assert!(stage.hub.pop().is_none());
+        stage.hub.prepare();
+        assert!(stage.hub.pop().is_none());
+        stage.hub.wait().expect("a look never fails");
+        assert!(stage.hub.pop().is_some());
+    });
+}
+
+#[test]
+fn who_keeps_yielding_starves_neither_fds_nor_timers() {
+    on_every_backend(|stage| {
+        let (here, mut there) = pair();
+        let (reader, sleeper) = (Probe::new("reader"), Probe::new("sleeper"));
+        stage.hub.listen_fd(here.as_raw_fd(), Interest::Read, reader.clone(), false).unwrap();
+        stage.hub.arm(stage.at(10), sleeper.clone());
+        stage.hub.queue(Probe::new("yielder"));
+        there.write_all(b"x").unwrap();
+        stage.advance_to(10);
+        stage.hub.prepare();
+        stage.hub.wait().expect("a look never fails");
+        let mut runs = 0;
+        while let Some(probe) = stage.hub.pop() {
+            runs += 1;
+            assert!(runs <= RUNS_MAX, "a turn ends");
+            if probe.name() == "yielder" {
+                stage.hub.queue(probe);
+            }
+        }
+        assert!(runs >= RUNS_MIN, "a look at the kernel is worth so many switches, not {runs}");
+        assert_eq!(reader.wakes(), [Wake::Ready(Readiness::READ)]);
+        assert_eq!(sleeper.wakes(), [Wake::Expired]);
+    });
+}
+
+#[test]
+fn a_yielder_does_not_delay_what_comes_up_during_its_turn() {
+    on_every_backend(|stage| {
+        let (here, mut there) = pair();
+        let (reader, sleeper) = (Probe::new("reader"), Probe::new("sleeper"));
+        stage.hub.listen_fd(here.as_raw_fd(), Interest::Read, reader.clone(), false).unwrap();
+        stage.hub.arm(stage.at(10), sleeper.clone());
+        stage.hub.queue(Probe::new("yielder"));
+        for turn in 0..2 {
+            stage.hub.prepare();
+            stage.hub.wait().expect("a look never fails");
+            while let Some(probe) = stage.hub.pop() {
+                if probe.name() == "yielder" {
+                    stage.hub.queue(probe);
+                }
+            }
+            if turn == 0 {
+                assert!(reader.is_waiting() && sleeper.is_waiting());
+                there.write_all(b"x").unwrap();
+                stage.advance_to(10);
+            }
+        }
+        assert!(!reader.is_waiting() && !sleeper.is_waiting());
+    });
+}
+
+#[test]
+fn a_crowd_is_handed_out_in_bounded_turns() {
+    on_every_backend(|stage| {
+        for _ in 0..3 * RUNS_MAX {
+            stage.hub.queue(Probe::new("one of many"));
+        }
+        for _ in 0..3 {
+            assert!(stage.hub.stats().ready >= RUNS_MAX);
+            stage.hub.prepare();
+            stage.hub.wait().expect("a look never fails");
+            assert_eq!(stage.pop_all().len(), RUNS_MAX);
+        }
+        assert_eq!(stage.hub.stats().ready, 0);
+    });
+}
+
+#[test]
+fn a_turn_can_be_extended_to_everyone_who_is_ready() {
+    on_every_backend(|stage| {
+        for _ in 0..3 * RUNS_MAX {
+            stage.hub.queue(Probe::new("one of many"));
+        }
+        assert!(stage.hub.pop().is_none());
+        stage.hub.extend_turn();
+        assert_eq!(stage.pop_all().len(), 3 * RUNS_MAX);
+    });
+}
+
+#[test]
+fn when_fd_and_timer_come_in_one_turn_the_wait_ends_once() {
+    on_every_backend(|stage| {
+        let (here, mut there) = pair();
+        let probe = Probe::new("a");
+        let listener =
+            stage.hub.listen_fd(here.as_raw_fd(), Interest::Read, probe.clone(), false).unwrap();
+        let timer = stage.hub.arm(stage.at(10), probe.clone());
+        there.write_all(b"x").unwrap();
+        stage.advance_to(10);
+        assert_eq!(stage.names(), ["a"]);
+        assert_eq!(probe.wakes(), [Wake::Expired], "timers are looked at before fds");
+        assert!(stage.hub.cancel(timer).is_none());
+        assert!(stage.hub.unlisten(listener).is_none(), "the fd's report was spent on it");
+        let stats = stage.hub.stats();
+        assert_eq!((stats.expired, stats.fd_ready), (1, 0), "one wait, one count");
+        assert_eq!(probe.holders(), 1);
+    });
+}
+
+#[test]
+fn a_look_collects_without_a_turn() {
+    on_every_backend(|stage| {
+        let (here, mut there) = pair();
+        stage
+            .hub
+            .listen_fd(here.as_raw_fd(), Interest::Read, Probe::new("reader"), false)
+            .unwrap();
+        stage.hub.prepare();
+        stage.hub.look().expect("a look never fails");
+        assert!(stage.hub.is_idle());
+        there.write_all(b"x").unwrap();
+        stage.hub.look().expect("a look never fails");
+        assert!(!stage.hub.is_idle());
+        assert_eq!(stage.names(), ["reader"]);
+    });
+}
+
+#[test]
+fn stats_count_what_ended_each_wait_and_what_is_held() {
+    on_every_backend(|stage| {
+        let fresh = stage.hub.stats();
+        assert_eq!((fresh.turns, fresh.sleeps, fresh.ready, fresh.timers), (0, 0, 0, 0));
+        let (here, mut there) = pair();
+        let fd = here.as_raw_fd();
+        stage.hub.listen_fd(fd, Interest::Read, Probe::new("reader"), false).unwrap();
+        stage.hub.listen_fd(fd, Interest::Write, Probe::new("writer"), false).unwrap();
+        stage.hub.arm(stage.at(10), Probe::new("sleeper"));
+        stage.hub.arm(stage.at(20), Probe::new("late sleeper"));
+        stage.hub.expect(Probe::new("remote"));
+        stage.hub.call(Probe::new("called"));
+        let held = stage.hub.stats();
+        assert_eq!((held.ready, held.timers, held.listeners, held.expected), (1, 2, 2, 1));
+        there.write_all(b"x").unwrap();
+        stage.advance_to(10);
+        stage.turn();
+        stage.hub.listen_fd(fd, Interest::Read, Probe::new("reader"), false).unwrap();
+        assert_eq!(stage.hub.notify_close(fd), 1);
+        stage.turn();
+        let stats = stage.hub.stats();
+        assert_eq!((stats.turns, stats.sleeps), (2, 0));
+        assert_eq!((stats.expired, stats.fd_ready, stats.closed, stats.called), (1, 2, 1, 1));
+        assert_eq!((stats.ready, stats.timers, stats.listeners, stats.expected), (0, 1, 0, 1));
+    });
+}
+
+#[test]
+fn the_backend_can_be_changed_under_those_who_wait() {
+    for (from, to) in [(Backend::Epoll, Backend::Poll), (Backend::Poll, Backend::Epoll)] {
+        let stage = &mut Stage::new(from);
+        let (ours, mut our_peer) = pair();
+        let (foreign, mut foreign_peer) = pair();
+        let (idle, mut idle_peer) = pair();
+        let source = stage.hub.attach(ours.as_raw_fd()).unwrap();
+        let unwaited = stage.hub.attach(idle.as_raw_fd()).unwrap();
+        for source in [source, unwaited] {
+            stage.hub.exhaust(source, Interest::Read);
+        }
+        stage.hub.listen(source, Interest::Read, Probe::new("attached")).unwrap();
+        let fd = foreign.as_raw_fd();
+        stage.hub.listen_fd(fd, Interest::Read, Probe::new("foreign"), false).unwrap();
+        assert!(stage.names().is_empty());
+        stage.hub.change_backend(to).expect("the kernel has this backend");
+        assert_eq!(stage.hub.backend(), to);
+        assert!(stage.names().is_empty());
+        our_peer.write_all(b"x").unwrap();
+        foreign_peer.write_all(b"x").unwrap();
+        let names: BTreeSet<_> = stage.names().into_iter().collect();
+        assert_eq!(names, BTreeSet::from(["attached", "foreign"]), "from {from} to {to}");
+        stage.hub.exhaust(unwaited, Interest::Read);
+        stage.hub.listen(unwaited, Interest::Read, Probe::new("later")).unwrap();
+        assert!(stage.names().is_empty());
+        idle_peer.write_all(b"x").unwrap();
+        assert_eq!(stage.names(), ["later"], "from {from} to {to}");
+    }
+}
+
+#[test]
+fn a_seeded_shuffle_runs_everyone_once_and_repeats() {
+    #[derive(Clone)]
+    struct Number(u32);
+
+    impl Waiter for Number {
+        fn settle(&self, _wake: Wake) -> bool {
+            true
+        }
+    }
+
+    fn order(seed: u64) -> Vec<u32> {
+        let mut hub = Hub::new(Backend::default(), Clock::manual()).expect("epoll is there");
+        hub.shuffle(Chance::from_seed(seed));
+        for number in 0..50 {
+            hub.queue(Number(number));
+        }
+        hub.prepare();
+        hub.wait().expect("a look never fails");
+        std::iter::from_fn(|| hub.pop()).map(|number| number.0).collect()
+    }
+
+    with_seeds(20, |seed| {
+        let drawn = order(seed);
+        assert_eq!(drawn, order(seed));
+        assert_ne!(drawn, order(seed + 1), "fifty waiters hardly ever come in one order twice");
+        let everyone: BTreeSet<_> = drawn.iter().copied().collect();
+        assert_eq!((drawn.len(), everyone.len()), (50, 50));
+    });
+}

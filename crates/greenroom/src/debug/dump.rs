@@ -1,0 +1,144 @@
+//! A list of every green thread, listener and timer of this OS thread's hub.
+//!
+//! Reads the hub's state and prints it; suspends and wakes no one.
+
+use std::{fmt, os::fd::RawFd, panic::Location, time::Duration};
+
+use crate::{
+    hub::local::{Local, existing},
+    io::Interest,
+    thread::ThreadId,
+};
+
+/// What a hub held at one moment. Made by [`dump`], printed with `{}`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Dump {
+    /// Every green thread that is alive, oldest first.
+    pub threads: Vec<ThreadInfo>,
+    /// Every wait for an fd.
+    pub listeners: Vec<ListenerInfo>,
+    /// Every armed timer, earliest first.
+    pub timers: Vec<TimerInfo>,
+}
+
+/// One green thread in a [`Dump`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ThreadInfo {
+    /// Its id.
+    pub id: ThreadId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// What it does or waits for, in words.
+    pub state: String,
+    /// How long it has been doing that.
+    pub since: Duration,
+    /// How long ago it was spawned.
+    pub age: Duration,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+}
+
+/// One wait for an fd in a [`Dump`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenerInfo {
+    /// The fd.
+    pub fd: RawFd,
+    /// The direction.
+    pub interest: Interest,
+    /// Who waits.
+    pub waiter: String,
+}
+
+/// One armed timer in a [`Dump`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TimerInfo {
+    /// How long until it fires; zero if it is due.
+    pub left: Duration,
+    /// Whose it is.
+    pub waiter: String,
+}
+
+/// Lists everything alive on this OS thread's hub.
+///
+/// Costs time and memory in proportion to what there is; wakes and moves nobody.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let sleeper = greenroom::thread::Builder::new()
+///     .name("sleeper")
+///     .spawn(|| greenroom::sleep(Duration::from_millis(5)))?;
+/// greenroom::yield_now();
+/// let dump = greenroom::debug::dump();
+/// assert_eq!(dump.threads[0].name.as_deref(), Some("sleeper"));
+/// assert!(dump.to_string().contains("sleeps"));
+/// sleeper.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn dump() -> Dump {
+    existing().map_or_else(Dump::default, take)
+}
+
+pub(crate) fn take(local: &Local) -> Dump {
+    let hub = local.hub.borrow();
+    let now = hub.clock().now();
+    let running = crate::thread::current().id();
+    let mut threads: Vec<_> = local
+        .threads
+        .borrow()
+        .iter()
+        .map(|fiber| ThreadInfo {
+            id: ThreadId(fiber.id()),
+            name: fiber.name().map(str::to_owned),
+            state: if fiber.id() == running.0 {
+                "runs now".to_owned()
+            } else {
+                fiber.blocked.get().to_string()
+            },
+            since: now.saturating_since(fiber.blocked_since.get()),
+            age: now.saturating_since(fiber.spawned),
+            spawned_at: fiber.spawned_at,
+        })
+        .collect();
+    threads.sort_by_key(|thread| thread.id);
+    let mut listeners: Vec<_> = hub
+        .listeners()
+        .map(|(fd, interest, waiter)| ListenerInfo { fd, interest, waiter: waiter.to_string() })
+        .collect();
+    listeners.sort_by_key(|listener| (listener.fd, listener.interest == Interest::Write));
+    let mut timers: Vec<_> = hub
+        .timers()
+        .map(|(deadline, waiter)| TimerInfo {
+            left: deadline.saturating_since(now),
+            waiter: waiter.to_string(),
+        })
+        .collect();
+    timers.sort_by_key(|timer| timer.left);
+    Dump { threads, listeners, timers }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "green threads: {}", self.threads.len())?;
+        for thread in &self.threads {
+            let ThreadInfo { id, state, since, age, spawned_at, .. } = thread;
+            let name = thread.name.as_deref().unwrap_or("-");
+            writeln!(f, "  {id:>6} {name}: {state}, for {since:.1?}; {age:.1?} old, {spawned_at}")?;
+        }
+        writeln!(f, "listeners: {}", self.listeners.len())?;
+        for ListenerInfo { fd, interest, waiter } in &self.listeners {
+            writeln!(f, "  fd {fd} to {interest}: {waiter}")?;
+        }
+        writeln!(f, "timers: {}", self.timers.len())?;
+        for TimerInfo { left, waiter } in &self.timers {
+            writeln!(f, "  in {left:.1?}: {waiter}")?;
+        }
+        Ok(())
+    }
+}

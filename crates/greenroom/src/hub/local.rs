@@ -1,0 +1,165 @@
+//! What each OS thread has once: its hub, its threads, its stacks.
+//!
+//! Made at first use, ended with the OS thread. Knows who must be unwound then; schedules nothing.
+//!
+//! # Safety
+//!
+//! The state is reached through a thread-local pointer without a destructor, for that is one load
+//! where a `LocalKey` with a destructor also asks whether it still lives. So this file owes that
+//! the pointer is null whenever the state is gone. A second thread-local, which does have a
+//! destructor, clears the pointer first and frees the state then. By that time no code of ours is
+//! left on the OS thread that could hold a reference: green threads are unwound, and the root has
+//! returned from whatever it called. Where that does not hold, because the whole process exits
+//! from within the loop, nothing is freed.
+
+#![allow(unsafe_code)]
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    panic::Location,
+    ptr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use greenroom_fiber::{Fiber, Pool};
+use greenroom_hub::{Backend, Clock, Hub};
+
+use crate::{
+    debug::Pulse,
+    thread::{Control, Waiter, registry::Registry, run, spawn::default_stack_size},
+};
+
+/// One OS thread's hub and all that belongs to it.
+///
+/// Nothing in a `RefCell` here stays borrowed while foreign code runs or a stack is switched.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) hub: RefCell<Hub<Waiter>>,
+    pub(crate) threads: RefCell<Registry>,
+    pub(crate) pool: Pool,
+    pub(crate) stack_size: usize,
+    /// The OS thread's own stack, as a waiter.
+    pub(crate) root: Rc<Control>,
+    /// A timer's or listener's function runs on the root's stack right now.
+    pub(crate) in_callback: Cell<bool>,
+    /// All threads are to be ended at the next turn.
+    pub(crate) abort: Cell<bool>,
+    /// Who waits until everyone is parked.
+    pub(crate) quiet: RefCell<Vec<Waiter>>,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+thread_local! {
+    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+    /// Its destructor ends the hub with its OS thread.
+    static END: End = const { End };
+}
+
+/// This OS thread's state, made now if this is the first use.
+///
+/// # Panics
+///
+/// If none can be made: see [`try_local`].
+#[inline]
+pub(crate) fn local() -> &'static Local {
+    match existing() {
+        Some(local) => local,
+        None => first_use(),
+    }
+}
+
+/// This OS thread's state, if it has any.
+#[inline]
+pub(crate) fn existing() -> Option<&'static Local> {
+    let local = LOCAL.get();
+    // SAFETY: null, or made by `install` and not freed as long as code of this OS thread may use
+    // it; see the head of this file. `'static` stands for that time: nothing outside of this
+    // crate is given the reference, and it cannot leave the OS thread, for `Local` is not `Sync`.
+    unsafe { local.as_ref() }
+}
+
+/// This OS thread's state, made now if this is the first use.
+///
+/// # Errors
+///
+/// If the kernel gives no epoll set or eventfd, or an environment variable asks for something that
+/// does not exist.
+#[inline]
+pub(crate) fn try_local() -> io::Result<&'static Local> {
+    match existing() {
+        Some(local) => Ok(local),
+        None => install(backend_from_env()?, Clock::monotonic()),
+    }
+}
+
+#[cold]
+fn first_use() -> &'static Local {
+    match try_local() {
+        Ok(local) => local,
+        Err(error) => panic!("no hub could be made for this OS thread: {error}"),
+    }
+}
+
+/// Which backend `GREENROOM_HUB` names; the default if it is not set.
+fn backend_from_env() -> io::Result<Backend> {
+    let Some(name) = std::env::var_os("GREENROOM_HUB") else { return Ok(Backend::default()) };
+    name.to_string_lossy().parse().map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("GREENROOM_HUB: {error}"))
+    })
+}
+
+/// Gives this OS thread, which has none, a hub.
+#[cold]
+pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Local> {
+    assert!(LOCAL.get().is_null(), "an OS thread has one hub");
+    if END.try_with(|_| {}).is_err() {
+        return Err(io::Error::other("this OS thread is ending and its hub is gone already"));
+    }
+    let hub = Hub::new(backend, clock)?;
+    let now = hub.now();
+    let local = Local {
+        hub: RefCell::new(hub),
+        threads: RefCell::default(),
+        pool: Pool::new(),
+        stack_size: default_stack_size()?,
+        root: Rc::new(Control::root(Location::caller(), now)),
+        in_callback: Cell::new(false),
+        abort: Cell::new(false),
+        quiet: RefCell::default(),
+        pulse: Pulse::new(),
+    };
+    LOCAL.set(Box::into_raw(Box::new(local)));
+    Ok(existing().expect("the hub has just been made"))
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(local) = existing() else { return };
+        if is_main_thread() || is_inside_loop(local) {
+            // The process exits: nothing is unwound, as nothing of the other OS threads is.
+            return;
+        }
+        run::end_all(local);
+        crate::hub::callback::cancel_all(local);
+        let gone = LOCAL.replace(ptr::null());
+        // SAFETY: `install` made it with `Box::new`, and nobody can reach it any more: the pointer
+        // is null, all green threads have ended, and the root is not in the loop.
+        drop(unsafe { Box::from_raw(gone.cast_mut()) });
+    }
+}
+
+fn is_main_thread() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
+/// True if this runs on a green thread, in a callback, or while the root waits: then the process
+/// exits from in there.
+fn is_inside_loop(local: &Local) -> bool {
+    local.in_callback.get()
+        || Fiber::<Control>::with_current(|fiber| fiber.is_some())
+        || local.root.is_waiting()
+}

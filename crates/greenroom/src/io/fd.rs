@@ -1,0 +1,171 @@
+//! Any pollable fd as a green one: pipes, terminals, eventfds, sockets of other crates.
+//!
+//! Knows `read` and `write` and nothing of what the fd is.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    time::Duration,
+};
+
+use crate::io::{Descriptor, Interest};
+
+/// A file whose reads and writes wait greenly.
+///
+/// The file is made non-blocking, which every other handle of the same open file shares: for
+/// standard input and output that includes the shell that started the program. Regular files are
+/// always ready to the kernel, so reads from them block the OS thread as ever.
+///
+/// # Examples
+///
+/// A pipe:
+///
+/// ```
+/// use std::io::{Read, Write, pipe};
+/// use greenroom::io::GreenFd;
+///
+/// let (reader, writer) = pipe()?;
+/// let mut reader = GreenFd::new(reader)?;
+/// let mut writer = GreenFd::new(writer)?;
+/// let received = greenroom::spawn(move || {
+///     let mut text = String::new();
+///     reader.read_to_string(&mut text).map(|_| text)
+/// });
+/// writer.write_all(b"hello")?;
+/// drop(writer);
+/// assert_eq!(received.join().unwrap()?, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct GreenFd<F: AsFd> {
+    inner: Descriptor<F>,
+}
+
+impl<F: AsFd> GreenFd<F> {
+    /// Takes a file and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says if that cannot be done.
+    pub fn new(file: F) -> io::Result<GreenFd<F>> {
+        Ok(GreenFd { inner: Descriptor::new(file)? })
+    }
+
+    /// The file. Calls on it may say "would block".
+    pub fn get_ref(&self) -> &F {
+        self.inner.file()
+    }
+
+    /// Gives the file back, made blocking again.
+    pub fn into_inner(self) -> F {
+        self.inner.into_file()
+    }
+
+    /// How long a read may wait; `None`: for ever. A read that waits longer fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.inner.read_timeout.set(timeout);
+    }
+
+    /// How long a write may wait.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.inner.write_timeout.set(timeout);
+    }
+
+    /// Calls `op`, and whenever it says "would block" waits until the file is ready for
+    /// `interest`, then calls it again. For calls this type does not have.
+    ///
+    /// # Errors
+    ///
+    /// What `op` returns, if that is not "would block" or "interrupted"; and what waiting can end
+    /// with, as for [`trampoline`](crate::io::trampoline).
+    pub fn when_ready<T>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(&F) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let timeout = match interest {
+            Interest::Read => self.inner.read_timeout.get(),
+            Interest::Write => self.inner.write_timeout.get(),
+        };
+        let mut refused = None;
+        let outcome = self.inner.when_ready(interest, timeout, |_| match op(self.get_ref()) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(rustix::io::Errno::AGAIN)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                Err(rustix::io::Errno::INTR)
+            }
+            Err(error) => {
+                refused = Some(error);
+                Ok(None)
+            }
+        })?;
+        outcome.ok_or_else(|| refused.expect("a call without a value left an error"))
+    }
+}
+
+impl<F: AsFd> Read for &GreenFd<F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let timeout = self.inner.read_timeout.get();
+        self.inner.when_ready(Interest::Read, timeout, |fd| rustix::io::read(fd, &mut *bytes))
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let timeout = self.inner.read_timeout.get();
+        self.inner.when_ready(Interest::Read, timeout, |fd| rustix::io::readv(fd, parts))
+    }
+}
+
+impl<F: AsFd> Write for &GreenFd<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let timeout = self.inner.write_timeout.get();
+        self.inner.when_ready(Interest::Write, timeout, |fd| rustix::io::write(fd, bytes))
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let timeout = self.inner.write_timeout.get();
+        self.inner.when_ready(Interest::Write, timeout, |fd| rustix::io::writev(fd, parts))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: AsFd> Read for GreenFd<F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(bytes)
+    }
+
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(parts)
+    }
+}
+
+impl<F: AsFd> Write for GreenFd<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: AsFd> AsFd for GreenFd<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl<F: AsFd> AsRawFd for GreenFd<F> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}

@@ -1,0 +1,96 @@
+//! Waiting for fds.
+//!
+//! [`trampoline`] waits until any fd is ready. [`GreenFd`] makes reads and writes of any pollable
+//! fd (a pipe, a terminal, an eventfd) wait greenly. Sockets are in [`net`](crate::net).
+//!
+//! `descriptor` holds the one loop that tries a call, waits where it would block, and tries again.
+//! Knows no protocols and no addresses.
+
+mod descriptor;
+mod error;
+mod fd;
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use greenroom_hub::Wake;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    thread::park::{self, Source, Unwinding},
+    time::Instant,
+};
+
+pub(crate) use descriptor::{Descriptor, poll_in_destructor};
+pub use error::{ListenError, is_closed};
+pub(crate) use error::{closed, timed_out};
+pub use fd::GreenFd;
+pub use greenroom_hub::Interest;
+
+/// Waits until `fd` is ready, and does nothing with it.
+///
+/// If it is ready now, this returns at once. The fd may be any that `poll` takes, and keeps the
+/// mode it is in; set it non-blocking if what follows must not block. Being ready is no promise:
+/// another reader may be faster.
+///
+/// # Errors
+///
+/// [`TimedOut`](io::ErrorKind::TimedOut) if `deadline` passes first;
+/// [`ResourceBusy`](io::ErrorKind::ResourceBusy), naming the fd and both waiters, if somebody waits
+/// for the same fd and direction already; an error for which [`is_closed`] is true if the fd is
+/// [declared closed](crate::hub::notify_close) meanwhile; what the kernel says if it is not open.
+///
+/// # Panics
+///
+/// In a hub callback, which may not wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+/// use greenroom::{Instant, io::{Interest, trampoline}};
+///
+/// let (here, mut there) = UnixStream::pair()?;
+/// let soon = Instant::now() + Duration::from_millis(1);
+/// let late = trampoline(&here, Interest::Read, Some(soon)).unwrap_err();
+/// assert_eq!(late.kind(), std::io::ErrorKind::TimedOut);
+///
+/// greenroom::spawn(move || there.write_all(b"!").unwrap());
+/// trampoline(&here, Interest::Read, None)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn trampoline(fd: impl AsFd, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+    let fd = fd.as_fd();
+    if is_ready(fd, interest, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+        return Ok(());
+    }
+    let number = fd.as_raw_fd();
+    let deadline = deadline.map(Instant::on_hub);
+    match park::until_ready(Source::Foreign(number), interest, deadline) {
+        Ok(Ok(Wake::Ready(_))) => Ok(()),
+        Ok(Ok(Wake::Closed)) => Err(closed(number, interest)),
+        Ok(Ok(Wake::Expired)) => Err(timed_out(interest)),
+        Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
+        Ok(Err(error)) => Err(ListenError::of_current(error).into()),
+        Err(Unwinding) => poll_in_destructor(fd, interest),
+    }
+}
+
+/// What the kernel says of an fd, after `timeout` at most.
+fn is_ready(fd: impl AsFd, interest: Interest, timeout: Option<&Timespec>) -> io::Result<bool> {
+    let flags = match interest {
+        Interest::Read => PollFlags::IN | PollFlags::RDHUP,
+        Interest::Write => PollFlags::OUT,
+    };
+    let mut question = [PollFd::new(&fd, flags)];
+    match poll(&mut question, timeout) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
+        Ok(_) if question[0].revents().contains(PollFlags::NVAL) => {
+            Err(rustix::io::Errno::BADF.into())
+        }
+        Ok(_) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,60 @@
+//! Green threads on a hub: ordinary blocking code, waiting by the hundred thousand on one OS
+//! thread.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use greenroom::net::{TcpListener, TcpStream};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     greenroom::spawn(move || {
+//!         let (mut stream, _) = listener.accept().unwrap();
+//!         stream.write_all(b"hello from the same OS thread").unwrap();
+//!     });
+//!     let mut text = String::new();
+//!     TcpStream::connect(address)?.read_to_string(&mut text)?;
+//!     assert_eq!(text, "hello from the same OS thread");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There is no `async`, no `Send` bound and no runtime to start. A green thread is a closure on a
+//! stack of its own that stays on the OS thread it was spawned on, so it may hold an `Rc`, a
+//! `RefCell` or a thread-local as any single-threaded code may. When it would block it steps
+//! aside, and others run; that is the only time they do.
+//!
+//! The loop that decides who runs, the *hub*, is made at first use, one for each OS thread. It
+//! runs on the OS thread's own stack, inside whatever blocking call that stack made: `join`,
+//! `sleep`, `accept` and all others work from `main`. When `main` returns, the process ends, and
+//! green threads with it.
+//!
+//! # What to know
+//!
+//! - Between two waits a green thread has the OS thread to itself. One that computes for long
+//!   holds everyone up.
+//! - Only this crate's calls step aside. A lock, sleep or read of the standard library blocks the
+//!   whole OS thread.
+//! - A stack has a size: 256 KiB unless told otherwise ([`thread::Builder::stack_size`]). Whoever
+//!   overflows it is named before the process aborts.
+//! - If nothing could ever wake the root again, its wait panics and says who waits for what.
+
+#![deny(unsafe_code)]
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("greenroom builds for Linux with glibc");
+
+pub mod thread;
+pub mod time;
+
+pub mod io;
+pub mod net;
+mod offload;
+
+pub mod hub;
+
+pub mod debug;
+
+pub use offload::offload;
+pub use thread::{JoinError, JoinHandle, spawn, spawn_after, spawn_after_local};
+pub use time::{Instant, sleep, sleep_until, yield_now};

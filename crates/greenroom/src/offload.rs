@@ -1,0 +1,184 @@
+//! Work that would block the OS thread, done on a helper OS thread while the green thread waits.
+//!
+//! Knows OS threads, a queue and the mailbox; knows nothing of what the work is. The helpers are
+//! shared by all hubs of the process.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    thread::Result as Outcome,
+    time::Duration,
+};
+
+use greenroom_hub::Wake;
+
+use crate::{
+    hub::local::local,
+    thread::{Blocked, park},
+};
+
+/// Helper OS threads at most, unless `GREENROOM_OFFLOAD_THREADS` says otherwise.
+const HELPERS_DEFAULT: usize = 20;
+
+/// A helper that has had nothing to do for so long ends.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Runs `f` on a helper OS thread and waits for what it returns; other green threads run meanwhile.
+///
+/// For what blocks and cannot be waited for otherwise: files, name lookups, long computations,
+/// foreign libraries. At most 20 helpers run at once, or as many as the environment variable
+/// `GREENROOM_OFFLOAD_THREADS` says; more work than that queues, first come first served. A helper
+/// idle for ten seconds ends.
+///
+/// Costs some microseconds, for two OS thread switches. If the waiting green thread is killed, the
+/// work goes on and what it returns is dropped on the helper.
+///
+/// # Panics
+///
+/// With what `f` panics with. If no helper can be started. In a hub callback, which may not wait.
+///
+/// # Examples
+///
+/// ```
+/// let text = greenroom::offload(|| std::fs::read_to_string("/proc/self/comm"))?;
+/// assert!(!text.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn offload<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    offload_named("offloaded work", f)
+}
+
+/// [`offload`], with a name for the work in reports.
+pub(crate) fn offload_named<F, T>(what: &'static str, f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let slot: Arc<Mutex<Option<Outcome<T>>>> = Arc::default();
+    let result = Arc::clone(&slot);
+    let mailbox = local().hub.borrow().mailbox();
+    let wake = park::until_posted(Blocked::Offload(what), |id| {
+        helpers().submit(Box::new(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(f));
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            drop(result);
+            mailbox.wake(id);
+        }));
+    });
+    match wake {
+        Ok(Wake::Called) => {}
+        Ok(Wake::Orphaned) => panic!("{what} was lost: the process forked, without its helpers"),
+        Ok(wake) => unreachable!("offloaded work is not ended by {wake:?}"),
+        Err(park::Unwinding) => panic!("{what} cannot be waited for while a thread unwinds"),
+    }
+    let outcome = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match outcome.expect("who calls has left an outcome") {
+        Ok(value) => value,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Helpers {
+    state: Mutex<State>,
+    work_came: Condvar,
+    threads_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    /// The process these threads live in: a forked child has none of them.
+    process: u32,
+}
+
+fn helpers() -> &'static Helpers {
+    static HELPERS: OnceLock<Helpers> = OnceLock::new();
+    HELPERS.get_or_init(|| Helpers {
+        state: Mutex::default(),
+        work_came: Condvar::new(),
+        threads_max: threads_max(std::env::var("GREENROOM_OFFLOAD_THREADS").ok().as_deref()),
+    })
+}
+
+fn threads_max(setting: Option<&str>) -> usize {
+    let Some(setting) = setting else { return HELPERS_DEFAULT };
+    match setting.trim().parse() {
+        Ok(count) if count > 0 => count,
+        _ => panic!("GREENROOM_OFFLOAD_THREADS is {setting:?}; it must be a number from 1 up"),
+    }
+}
+
+impl Helpers {
+    fn submit(&'static self, job: Job) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.process != std::process::id() {
+            *state = State { process: std::process::id(), ..State::default() };
+        }
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() {
+            self.work_came.notify_one();
+            return;
+        }
+        if state.threads == self.threads_max {
+            return;
+        }
+        let started =
+            std::thread::Builder::new().name("greenroom-offload".into()).spawn(move || self.work());
+        match started {
+            Ok(_) => state.threads += 1,
+            // Those that run will come to it.
+            Err(_) if state.threads > 0 => {}
+            Err(error) => {
+                state.jobs.pop_back();
+                drop(state);
+                panic!("no helper OS thread can be started: {error}");
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.idle += 1;
+            let (woken, timeout) = self
+                .work_came
+                .wait_timeout(state, IDLE_MAX)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.jobs.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_is_a_number_from_one_up() {
+        assert_eq!(threads_max(None), HELPERS_DEFAULT);
+        assert_eq!(threads_max(Some(" 3 ")), 3);
+        for bad in ["0", "-1", "many", ""] {
+            assert!(catch_unwind(|| threads_max(Some(bad))).is_err(), "{bad:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Waiting for a green thread to end, and how it ended.
+//!
+//! Knows the control block and `park`; resumes nobody.
+
+use std::{any::Any, error, fmt, time::Duration};
+
+use greenroom_fiber::{Fiber, Output};
+use greenroom_hub::Wake;
+
+use crate::{
+    hub::local::local,
+    thread::{
+        Blocked, Control, Thread, ThreadId,
+        control::State,
+        park::{self, Killed},
+    },
+    time::deadline_after,
+};
+
+/// Owns the right to wait for a green thread's end and to have what it returned.
+///
+/// Dropping it lets the thread run on by itself; if it then panics, or has already, that is
+/// printed with its name. Not `Send`: a green thread belongs to the OS thread it was spawned on.
+#[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
+pub struct JoinHandle<T> {
+    output: Output<Control, Option<T>>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(output: Output<Control, Option<T>>) -> JoinHandle<T> {
+        JoinHandle { output }
+    }
+
+    pub(crate) fn fiber(&self) -> &Fiber<Control> {
+        &self.output
+    }
+
+    /// Waits until the thread has ended, and returns what its function returned.
+    ///
+    /// Runs other green threads meanwhile, also when called from `main`.
+    ///
+    /// # Errors
+    ///
+    /// If the thread panicked ([`JoinError::into_panic`] has what it panicked with), or if it was
+    /// killed or cancelled. Called while this thread unwinds from a panic: that it may not wait.
+    ///
+    /// # Panics
+    ///
+    /// If a thread joins itself, or if nothing is left that could ever end the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = greenroom::spawn(|| 6 * 7);
+    /// assert_eq!(handle.join()?, 42);
+    ///
+    /// let handle = greenroom::spawn(|| panic!("oh no"));
+    /// let error = handle.join().unwrap_err();
+    /// assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"oh no"));
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
+    pub fn join(self) -> Result<T, JoinError> {
+        if !self.is_finished() {
+            self.wait(None)?;
+        }
+        self.outcome()
+    }
+
+    /// Waits until the thread has ended, for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the thread is still alive by then. How the thread ended is inside the `Ok`,
+    /// as [`join`](JoinHandle::join) returns it.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let handle = greenroom::spawn(|| greenroom::sleep(Duration::from_millis(20)));
+    /// let handle = handle.join_timeout(Duration::from_millis(1)).unwrap_err();
+    /// handle.join()?;
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        if !self.is_finished() {
+            match self.wait(Some(timeout)) {
+                Err(error) => return Ok(Err(error)),
+                Ok(()) if !self.is_finished() => return Err(self),
+                Ok(()) => {}
+            }
+        }
+        Ok(self.outcome())
+    }
+
+    /// True if the thread has ended, so that joining does not wait.
+    #[inline]
+    pub fn is_finished(&self) -> bool {
+        self.output.state() == State::Finished
+    }
+
+    /// The thread itself: its id and name.
+    pub fn thread(&self) -> Thread {
+        Thread::from_fiber((*self.output).clone())
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Result<(), JoinError> {
+        let fiber: &Fiber<Control> = &self.output;
+        let me = Fiber::<Control>::with_current(|me| me.is_some_and(|me| me.ptr_eq(fiber)));
+        assert!(!me, "a green thread cannot join itself: it would wait for its own end");
+        let deadline = timeout.map(|timeout| deadline_after(&local().hub.borrow(), timeout));
+        // Taken back also if this wait is unwound.
+        let _waiting = Waiting(fiber);
+        let wake =
+            park::until_called(Blocked::Join(ThreadId(fiber.id()), deadline), deadline, |joiner| {
+                fiber.set_joiner(Some(joiner))
+            });
+        match wake {
+            Ok(Wake::Expired | Wake::Called) => Ok(()),
+            Ok(wake) => unreachable!("a join is not woken by {wake:?}"),
+            Err(park::Unwinding) => Err(JoinError(Ending::Unwinding)),
+        }
+    }
+
+    #[inline]
+    fn outcome(&self) -> Result<T, JoinError> {
+        match self.output.take() {
+            Some(Ok(Some(value))) => Ok(value),
+            _ => Err(JoinError::of(&self.output)),
+        }
+    }
+}
+
+struct Waiting<'a>(&'a Fiber<Control>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set_joiner(None);
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_finished() {
+            tell_panic(&self.output);
+        } else {
+            self.output.detached.set(true);
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("thread", &self.thread())
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+/// Why joining gave no value.
+#[derive(Debug)]
+pub struct JoinError(Ending);
+
+#[derive(Debug)]
+enum Ending {
+    Panicked(Box<dyn Any + Send>),
+    Killed,
+    Cancelled,
+    Unwinding,
+}
+
+/// What a thread that never ran its function "panicked" with.
+#[derive(Debug)]
+pub(crate) struct Cancelled;
+
+impl JoinError {
+    #[cold]
+    fn of(control: &Control) -> JoinError {
+        let payload = control.take_panic().expect("a thread without a value left a reason");
+        JoinError(if payload.is::<Killed>() {
+            Ending::Killed
+        } else if payload.is::<Cancelled>() {
+            Ending::Cancelled
+        } else {
+            Ending::Panicked(payload)
+        })
+    }
+
+    /// True if the thread panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Ending::Panicked(_))
+    }
+
+    /// True if the thread was killed: unwound from outside at one of its waits.
+    pub fn is_killed(&self) -> bool {
+        matches!(self.0, Ending::Killed)
+    }
+
+    /// True if the thread never ran its function.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0, Ending::Cancelled)
+    }
+
+    /// What the thread panicked with, to be looked at or given to
+    /// [`resume_unwind`](std::panic::resume_unwind).
+    ///
+    /// # Errors
+    ///
+    /// This error again, if it was no panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.0 {
+            Ending::Panicked(payload) => Ok(payload),
+            _ => Err(self),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ending::Panicked(payload) => write!(f, "the green thread {}", telling(&**payload)),
+            Ending::Killed => f.write_str("the green thread was killed"),
+            Ending::Cancelled => f.write_str("the green thread was cancelled before it started"),
+            Ending::Unwinding => f.write_str("a thread that unwinds from a panic cannot wait"),
+        }
+    }
+}
+
+impl error::Error for JoinError {}
+
+/// Prints that a thread panicked, if it did and nobody has asked yet.
+#[inline]
+pub(crate) fn tell_panic(fiber: &Fiber<Control>) {
+    if let Some(payload) = fiber.take_panic() {
+        tell(fiber, payload);
+    }
+}
+
+#[cold]
+fn tell(fiber: &Fiber<Control>, payload: Box<dyn Any + Send>) {
+    if !payload.is::<Killed>() && !payload.is::<Cancelled>() {
+        let thread = Thread::from_fiber(fiber.clone());
+        eprintln!("greenroom: {thread} {} and nobody joined it", telling(&*payload));
+    }
+    // What a panic carries may itself panic when it is dropped.
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+    std::mem::forget(dropped);
+}
+
+/// Tells what a panic said, as far as it was text.
+pub(crate) fn telling(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    match text {
+        Some(text) => format!("panicked: {text}"),
+        None => "panicked with something that is no text".into(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Green threads: spawn them, wait for them, be one.
+//!
+//! Knows fibers and the hub; knows no sockets. `park` is the only door to suspension, `run` the
+//! only place that resumes anyone.
+
+pub(crate) mod join;
+pub(crate) mod spawn;
+
+pub(crate) mod control;
+pub(crate) mod park;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod wait_queue;
+
+use std::{fmt, os::fd::RawFd, rc::Rc};
+
+use greenroom_fiber::Fiber;
+use greenroom_hub::{Instant, Interest};
+
+pub use join::{JoinError, JoinHandle};
+pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
+
+pub(crate) use control::{Control, Waiter};
+
+/// Names a green thread, for as long as the process lives: no two of one OS thread are ever equal.
+///
+/// Zero is the OS thread's own stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(pub(crate) u64);
+
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A green thread as others see it: its id and its name.
+///
+/// A clone is the same thread. Holding one keeps the thread's stack from being reused, not the
+/// thread from ending.
+#[derive(Clone)]
+pub struct Thread(Who);
+
+#[derive(Clone)]
+enum Who {
+    Green(Fiber<Control>),
+    Root,
+}
+
+impl Thread {
+    pub(crate) fn from_fiber(fiber: Fiber<Control>) -> Thread {
+        Thread(Who::Green(fiber))
+    }
+
+    /// This thread's id.
+    pub fn id(&self) -> ThreadId {
+        match &self.0 {
+            Who::Green(fiber) => ThreadId(fiber.id()),
+            Who::Root => ThreadId(0),
+        }
+    }
+
+    /// Its name, if it was given one. For the OS thread's own stack: the OS thread's name.
+    pub fn name(&self) -> Option<Rc<str>> {
+        match &self.0 {
+            Who::Green(fiber) => fiber.name().map(Rc::from),
+            Who::Root => std::thread::current().name().map(Rc::from),
+        }
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish()
+    }
+}
+
+impl fmt::Display for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Who::Green(fiber) => describe(fiber, f),
+            Who::Root => f.write_str("the root"),
+        }
+    }
+}
+
+/// The green thread that runs now; outside of green threads, the OS thread's own stack.
+///
+/// ```
+/// use greenroom::thread;
+///
+/// let child = thread::Builder::new().name("reader").spawn(|| {
+///     assert_eq!(thread::current().name().as_deref(), Some("reader"));
+///     thread::current().id()
+/// })?;
+/// assert_eq!(child.thread().id(), child.join()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn current() -> Thread {
+    match Fiber::<Control>::current() {
+        Some(fiber) => Thread::from_fiber(fiber),
+        None => Thread(Who::Root),
+    }
+}
+
+/// True on a green thread, false on an OS thread's own stack.
+#[inline]
+pub fn is_green() -> bool {
+    Fiber::<Control>::with_current(|fiber| fiber.is_some())
+}
+
+/// Writes `green thread "name" (7)`.
+pub(crate) fn describe(fiber: &Fiber<Control>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match fiber.name() {
+        Some(name) => write!(f, "green thread {name:?} ({})", fiber.id()),
+        None => write!(f, "green thread {}", fiber.id()),
+    }
+}
+
+impl fmt::Display for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiter::Thread(fiber) => describe(fiber, f),
+            Waiter::Root(_) => f.write_str("the root"),
+            Waiter::Call(callback) => fmt::Display::fmt(callback, f),
+        }
+    }
+}
+
+/// What a green thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Blocked {
+    /// Not at all.
+    No,
+    /// It was spawned and has not run yet.
+    NotStarted,
+    /// A deadline: it sleeps, or its start is delayed.
+    Sleep(Instant),
+    /// An fd.
+    Fd(RawFd, Interest, Option<Instant>),
+    /// Another green thread's end.
+    Join(ThreadId, Option<Instant>),
+    /// Work on another OS thread.
+    Offload(&'static str),
+    /// A moment in which nobody else could run.
+    Quiet,
+    /// Somebody else on this hub.
+    Call(&'static str),
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blocked::No => f.write_str("may run"),
+            Blocked::NotStarted => f.write_str("has not started"),
+            Blocked::Sleep(_) => f.write_str("sleeps"),
+            Blocked::Fd(fd, interest, _) => write!(f, "waits to {interest} fd {fd}"),
+            Blocked::Join(id, _) => write!(f, "waits for green thread {id} to end"),
+            Blocked::Offload(what) => write!(f, "waits for another OS thread: {what}"),
+            Blocked::Quiet => f.write_str("waits until everyone is parked"),
+            Blocked::Call(what) => write!(f, "waits for {what}"),
+        }
+    }
+}

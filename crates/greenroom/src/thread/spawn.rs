@@ -1,0 +1,322 @@
+//! Starting green threads.
+//!
+//! Gives a closure a stack and a place in the ready queue. Runs nothing itself: a spawned thread
+//! first runs when whoever spawned it waits.
+
+use std::{
+    any::Any,
+    error, fmt, io,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    time::Duration,
+};
+
+use greenroom_fiber::{Fiber, Options, STACK_SIZE_MAX, STACK_SIZE_MIN, StackError};
+
+use crate::{
+    hub::local::{Local, local, try_local},
+    thread::{Blocked, Control, JoinHandle, Waiter, join::Cancelled},
+    time::deadline_after,
+};
+
+/// Starts a green thread on this OS thread's hub.
+///
+/// The closure needs neither `Send` nor anything else: a green thread never changes OS thread. It
+/// first runs when the caller waits (joins, sleeps, reads, yields), in the order of spawning.
+///
+/// A panic in it is what [`JoinHandle::join`] returns and harms nobody else. If the handle was
+/// dropped, the panic is printed with the thread's name.
+///
+/// Costs some tens of nanoseconds: the stack comes from a pool, and nothing is allocated.
+///
+/// # Panics
+///
+/// If there is no memory or address space for another stack. [`Builder::spawn`] returns that as
+/// an error.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let sum = Rc::new(Cell::new(0));
+/// let handles: Vec<_> = (1..=10)
+///     .map(|n| {
+///         let sum = Rc::clone(&sum);
+///         greenroom::spawn(move || sum.set(sum.get() + n))
+///     })
+///     .collect();
+/// for handle in handles {
+///     handle.join()?;
+/// }
+/// assert_eq!(sum.get(), 55);
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
+#[inline]
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    }
+}
+
+/// Starts a green thread once `delay` is over.
+///
+/// It starts even if the caller is gone by then. Until it starts it can be joined as any other.
+///
+/// # Panics
+///
+/// As [`spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let begin = Instant::now();
+/// let handle = greenroom::spawn_after(Duration::from_millis(5), || 42);
+/// assert_eq!(handle.join()?, 42);
+/// assert!(begin.elapsed() >= Duration::from_millis(5));
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
+#[track_caller]
+pub fn spawn_after<F, T>(delay: Duration, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    delayed(delay, None, f)
+}
+
+/// Starts a green thread once `delay` is over, unless the green thread that calls this is gone by
+/// then; in that case `f` is dropped unrun and joining says that it was cancelled.
+///
+/// Called from an OS thread's own stack it is [`spawn_after`].
+///
+/// # Panics
+///
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_after_local<F, T>(delay: Duration, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    delayed(delay, Owner::current(), f)
+}
+
+/// Settings of a green thread before it is spawned.
+///
+/// ```
+/// let handle = greenroom::thread::Builder::new()
+///     .name("deep")
+///     .stack_size(4 << 20)
+///     .spawn(|| greenroom::thread::current().name())?;
+/// assert_eq!(handle.join()?.as_deref(), Some("deep"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it spawns"]
+pub struct Builder {
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// A thread without a name, with a stack of the default size.
+    #[inline]
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// A name, for reports.
+    pub fn name(mut self, name: impl Into<Box<str>>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The size of its stack in bytes, rounded up to a power of two.
+    ///
+    /// The default is 256 KiB, or what the environment variable `GREENROOM_STACK_SIZE` says in
+    /// bytes. A stack costs address space; memory only as far down as it was used.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Starts the thread. See [`spawn`](crate::spawn).
+    ///
+    /// # Errors
+    ///
+    /// If no hub can be made for this OS thread, if the stack size is over 1 GiB, or if there is no
+    /// memory or address space for the stack. The closure is dropped.
+    #[inline]
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let local = try_local().map_err(SpawnError::Hub)?;
+        let handle = create(local, self, f)?;
+        local.hub.borrow_mut().queue(Waiter::Thread(handle.fiber().clone()));
+        Ok(handle)
+    }
+}
+
+/// Why no green thread was spawned.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// This OS thread has no hub yet, and none could be made.
+    Hub(io::Error),
+    /// There is no memory or no address space for a stack, or it is larger than one can be.
+    Stack(StackError),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpawnError::Hub(error) => write!(f, "no hub could be made for this OS thread: {error}"),
+            SpawnError::Stack(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            SpawnError::Hub(error) => Some(error),
+            SpawnError::Stack(error) => Some(error),
+        }
+    }
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> io::Error {
+        match error {
+            SpawnError::Hub(error) => error,
+            SpawnError::Stack(error) => error.into(),
+        }
+    }
+}
+
+/// The default stack size, read from the environment once for each hub.
+///
+/// # Errors
+///
+/// If the variable is no number, or no size a stack can have.
+pub(crate) fn default_stack_size() -> io::Result<usize> {
+    let Some(text) = std::env::var_os("GREENROOM_STACK_SIZE") else {
+        return Ok(greenroom_fiber::STACK_SIZE_DEFAULT);
+    };
+    let bytes = text.to_str().and_then(|text| text.trim().parse().ok());
+    bytes.filter(|bytes| (STACK_SIZE_MIN..=STACK_SIZE_MAX).contains(bytes)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "GREENROOM_STACK_SIZE is {text:?}; it must be a number of bytes from \
+                 {STACK_SIZE_MIN} to {STACK_SIZE_MAX}"
+            ),
+        )
+    })
+}
+
+/// A thread that is in the hub's list but in no queue yet.
+#[inline]
+#[track_caller]
+fn create<F, T>(local: &Local, settings: Builder, f: F) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let id = local.threads.borrow_mut().new_id();
+    let stack_size = settings.stack_size.unwrap_or(local.stack_size);
+    let options = Options { id, name: settings.name, stack_size };
+    let control = Control::new(Location::caller(), local.hub.borrow().now());
+    let created = Fiber::new(&local.pool, options, control, move || body(f));
+    let output = created.map_err(|refused| SpawnError::Stack(refused.error))?;
+    local.threads.borrow_mut().insert((*output).clone());
+    Ok(JoinHandle::new(output))
+}
+
+/// What runs on the new stack: the closure, and a net under it.
+fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
+    let doomed = with_control(|control| {
+        control.started();
+        control.is_doomed()
+    });
+    // Killed before it began: the closure is dropped here, unrun.
+    if doomed {
+        return ended_early(Box::new(Cancelled), move || drop(f));
+    }
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            with_control(|control| control.set_panic(payload));
+            None
+        }
+    }
+}
+
+#[cold]
+fn ended_early<T>(why: Box<dyn Any + Send>, drop_closure: impl FnOnce()) -> Option<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(drop_closure));
+    with_control(|control| control.set_panic(outcome.err().unwrap_or(why)));
+    None
+}
+
+fn with_control<R>(f: impl FnOnce(&Control) -> R) -> R {
+    Fiber::<Control>::with_current(|fiber| f(fiber.expect("a thread's body runs on its fiber")))
+}
+
+/// Which green thread a delayed start depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    slot: u32,
+    id: u64,
+}
+
+impl Owner {
+    /// The green thread that runs now; `None` on an OS thread's own stack, which outlives its hub.
+    pub(crate) fn current() -> Option<Owner> {
+        Fiber::<Control>::with_current(|fiber| {
+            fiber.map(|fiber| Owner { slot: fiber.slot.get(), id: fiber.id() })
+        })
+    }
+
+    pub(crate) fn is_alive(self, local: &Local) -> bool {
+        local.threads.borrow().is_alive(self.slot, self.id)
+    }
+}
+
+#[track_caller]
+fn delayed<F, T>(delay: Duration, owner: Option<Owner>, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let local = local();
+    let checked = move || {
+        if owner.is_some_and(|owner| !owner.is_alive(crate::hub::local::local())) {
+            drop(f);
+            std::panic::resume_unwind(Box::new(Cancelled));
+        }
+        f()
+    };
+    let handle = match create(local, Builder::new(), checked) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    };
+    let fiber = handle.fiber();
+    let mut hub = local.hub.borrow_mut();
+    let deadline = deadline_after(&hub, delay);
+    fiber.park(Blocked::Sleep(deadline), hub.now());
+    fiber.start_timer.set(Some(hub.arm(deadline, Waiter::Thread(fiber.clone()))));
+    drop(hub);
+    handle
+}

@@ -1,0 +1,144 @@
+//! Waiting for time to pass.
+//!
+//! Knows deadlines and `park`. The hub's clock is read here and in the hub, nowhere else.
+
+use std::time::Duration;
+
+use greenroom_hub::{Hub, Instant as HubInstant, Wake};
+
+use crate::{
+    hub::local::{existing, local},
+    thread::{Waiter, park},
+};
+
+/// A point in time, as [`std::time::Instant`] is, on the clock of this OS thread's hub.
+///
+/// On a real hub that is the monotonic clock; in a test with virtual time, the virtual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(HubInstant);
+
+impl Instant {
+    /// The time now.
+    pub fn now() -> Instant {
+        Instant(local().hub.borrow().clock().now())
+    }
+
+    pub(crate) fn on_hub(self) -> HubInstant {
+        self.0
+    }
+
+    /// Time from here to now.
+    pub fn elapsed(&self) -> Duration {
+        Instant::now().duration_since(*self)
+    }
+
+    /// Time from `earlier` to here; zero if `earlier` is later.
+    pub fn duration_since(&self, earlier: Instant) -> Duration {
+        self.0.saturating_since(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, rest: Duration) -> Instant {
+        Instant(self.0 + rest)
+    }
+}
+
+impl std::ops::Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.duration_since(earlier)
+    }
+}
+
+/// Stops the current green thread for `time` at least; others run meanwhile. Zero is
+/// [`yield_now`].
+///
+/// Called from `main` or any other OS thread's own stack, it runs the green threads of that OS
+/// thread meanwhile.
+///
+/// A green thread that is killed while it sleeps is unwound from here. In a destructor that runs
+/// because of a panic there is no waiting: it returns at once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let begin = Instant::now();
+/// let naps: Vec<_> = (0..1000)
+///     .map(|_| greenroom::spawn(|| greenroom::sleep(Duration::from_millis(10))))
+///     .collect();
+/// for nap in naps {
+///     nap.join()?;
+/// }
+/// assert!(begin.elapsed() < Duration::from_secs(5));
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
+pub fn sleep(time: Duration) {
+    if time.is_zero() {
+        return yield_now();
+    }
+    let deadline = deadline_after(&local().hub.borrow(), time);
+    wait_until(deadline);
+}
+
+/// Stops the current green thread until `deadline`, as [`sleep`] does. If it has passed, this is
+/// [`yield_now`].
+pub fn sleep_until(deadline: Instant) {
+    if deadline <= Instant::now() {
+        return yield_now();
+    }
+    wait_until(deadline.0);
+}
+
+/// Lets every other green thread that may run do so first.
+///
+/// Cheap: some nanoseconds, and no system call of its own. However often threads yield, the hub
+/// looks at timers and fds in between.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+///
+/// let order = Rc::new(RefCell::new(Vec::new()));
+/// let threads = ["a", "b"].map(|name| {
+///     let order = Rc::clone(&order);
+///     greenroom::spawn(move || {
+///         for _ in 0..2 {
+///             order.borrow_mut().push(name);
+///             greenroom::yield_now();
+///         }
+///     })
+/// });
+/// for thread in threads {
+///     thread.join()?;
+/// }
+/// assert_eq!(*order.borrow(), ["a", "b", "a", "b"]);
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
+#[inline]
+pub fn yield_now() {
+    // Nobody else can be ready where there is no hub yet.
+    if let Some(local) = existing() {
+        park::yield_now(local);
+    }
+}
+
+fn wait_until(deadline: HubInstant) {
+    match park::until(deadline) {
+        Ok(Wake::Expired) | Err(park::Unwinding) => {}
+        Ok(wake) => unreachable!("a sleep is not ended by {wake:?}"),
+    }
+}
+
+/// The deadline `time` from now, by a fresh look at the clock: the turn's own reading may be old,
+/// and a wait is never shorter than was asked.
+#[inline]
+pub(crate) fn deadline_after(hub: &Hub<Waiter>, time: Duration) -> HubInstant {
+    hub.clock().now() + time
+}

@@ -1,0 +1,191 @@
+//! The rules that give unsafe code an address.
+//!
+//! Looks for words and comments. Never judges whether a reason is true; reviewers do.
+
+use super::{
+    blocks::{line_of, occurrences},
+    rule::{Finding, Rule},
+    tree::Tree,
+};
+
+/// Every file that may hold unsafe code, and why it must. Its head tells the danger at length.
+pub(super) const FILES: &[(&str, &str)] = &[
+    ("crates/greenroom-fiber/src/block.rs", "keeps a fiber's header and closure on its own stack"),
+    ("crates/greenroom-fiber/src/fiber.rs", "counts the handles of a block by hand"),
+    ("crates/greenroom-fiber/src/guard.rs", "makes pages inaccessible by address"),
+    ("crates/greenroom-fiber/src/overflow.rs", "handles a signal and reads the faulting fiber"),
+    ("crates/greenroom-fiber/src/pool.rs", "gives pages of idle stacks back to the kernel"),
+    ("crates/greenroom-fiber/src/prefetch.rs", "asks the processor for cache lines"),
+    ("crates/greenroom-fiber/src/running.rs", "follows a thread-local to the running fiber"),
+    ("crates/greenroom-fiber/src/signal_stack.rs", "registers memory that the kernel writes to"),
+    ("crates/greenroom-fiber/src/slab.rs", "maps and unmaps the memory that stacks lie in"),
+    ("crates/greenroom-fiber/src/switch.rs", "exchanges the stack pointer"),
+    ("crates/greenroom/src/hub/local.rs", "reaches the hub by a thread-local pointer"),
+    ("crates/greenroom-hub/src/fork.rs", "maps a page that the kernel wipes in a forked child"),
+    ("crates/greenroom-hub/src/poller/descriptor.rs", "borrows fds that are known by number only"),
+];
+
+/// The section of such a head, under either name.
+const DANGER_HEADINGS: [&str; 2] = ["//! # Safety", "//! # The danger"];
+
+pub(super) const ADDRESS: Rule = Rule {
+    name: "unsafe-address",
+    check: check_address,
+    refuses: || ("crates/greenroom/src/net/tcp.rs", "//! Tcp.\nfn f() { unsafe { g() } }\n".into()),
+};
+
+pub(super) const TABLE: Rule = Rule {
+    name: "unsafe-table",
+    check: check_table,
+    refuses: || (FILES[0].0, "//! Says nothing of any danger.\n\nfn f() {}\n".into()),
+};
+
+pub(super) const ROOTS: Rule = Rule {
+    name: "unsafe-denied",
+    check: check_roots,
+    refuses: || ("crates/greenroom/src/lib.rs", "//! A crate.\n\nmod io;\n".into()),
+};
+
+pub(super) const IMPLS: Rule = Rule {
+    name: "unsafe-impl",
+    check: check_impls,
+    refuses: || ("src/a.rs", "//! A file.\n\n// It is fine.\nunsafe impl Send for A {}\n".into()),
+};
+
+fn is_listed(path: &str) -> bool {
+    FILES.iter().any(|(listed, _)| *listed == path)
+}
+
+/// The first place in each file outside the table with unsafe code, or with permission for it.
+fn check_address(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let words = ["unsafe", "allow(unsafe_code", "expect(unsafe_code", "warn(unsafe_code"];
+    for file in tree.rust().filter(|file| !is_listed(&file.path)) {
+        let code = &file.rust.code;
+        if let Some(at) = words.iter().flat_map(|word| occurrences(code, word)).min() {
+            let message = "unsafe code without an address: see FILES in xtask/src/tidy/unsafety.rs";
+            found.push(Finding::new(&file.path, line_of(code, at), message));
+        }
+    }
+    found
+}
+
+/// A row of the table whose file is gone, is safe by now, or hides its danger.
+fn check_table(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, _) in FILES {
+        let Some(file) = tree.get(path) else {
+            found.push(Finding::new(
+                path,
+                1,
+                "listed in xtask/src/tidy/unsafety.rs, but not there",
+            ));
+            continue;
+        };
+        let mut head = file.text.lines().take_while(|line| line.starts_with("//!"));
+        if !head.any(|line| DANGER_HEADINGS.contains(&line)) {
+            found.push(Finding::new(
+                path,
+                1,
+                "the head needs a section `# Safety`: what is at stake",
+            ));
+        }
+        if !file.rust.code.contains("#![allow(unsafe_code)]") {
+            let message = "no `#![allow(unsafe_code)]`: if it is safe now, unlist it";
+            found.push(Finding::new(path, 1, message));
+        }
+    }
+    found
+}
+
+fn check_roots(tree: &Tree) -> Vec<Finding> {
+    let silent = tree.rust().filter(|file| {
+        let denied = ["#![deny(unsafe_code)]", "#![forbid(unsafe_code)]"];
+        is_root(&file.path) && !denied.iter().any(|line| file.rust.code.contains(line))
+    });
+    silent
+        .map(|file| Finding::new(&file.path, 1, "a crate root must say `#![deny(unsafe_code)]`"))
+        .collect()
+}
+
+fn is_root(path: &str) -> bool {
+    let named = ["src/lib.rs", "src/main.rs"].iter().any(|root| path.ends_with(root));
+    let program = path.rsplit_once('/').is_some_and(|(folder, _)| folder.ends_with("src/bin"));
+    named || program
+}
+
+/// Clippy watches the blocks; this watches what a type promises.
+fn check_impls(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for file in tree.rust() {
+        let code = &file.rust.code;
+        for at in occurrences(code, "unsafe impl") {
+            let line = line_of(code, at);
+            if !has_reason(&file.text, line) {
+                let message = "say in a `// SAFETY:` above which invariant holds and who keeps it";
+                found.push(Finding::new(&file.path, line, message));
+            }
+        }
+    }
+    found
+}
+
+/// Whether the comments and attributes directly above a line hold a reason.
+fn has_reason(text: &str, line: usize) -> bool {
+    let above: Vec<&str> = text.lines().take(line - 1).map(str::trim_start).collect();
+    let mut attached =
+        above.iter().rev().take_while(|line| line.starts_with("//") || line.starts_with("#["));
+    attached.any(|line| line.starts_with("// SAFETY: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn findings(check: fn(&Tree) -> Vec<Finding>, path: &str, text: &str) -> usize {
+        check(&Tree::sample(&[(path, text)])).len()
+    }
+
+    #[test]
+    fn permission_counts_like_use() {
+        let path = "crates/greenroom/src/a.rs";
+        for text in ["#![allow(unsafe_code)]", "#[expect(unsafe_code)]", "unsafe fn f() {}"] {
+            assert_eq!(findings(check_address, path, text), 1, "{text}");
+        }
+        assert_eq!(findings(check_address, path, "#![deny(unsafe_code)] // unsafe"), 0);
+        assert_eq!(findings(check_address, FILES[0].0, "unsafe { f() }"), 0);
+    }
+
+    #[test]
+    fn a_missing_row_is_told_from_a_stale_one() {
+        let path = FILES[0].0;
+        let rows = FILES.len();
+        assert_eq!(check_table(&Tree::sample(&[])).len(), rows);
+        let sound = "//! A map.\n//!\n//! # Safety\n#![allow(unsafe_code)]\n";
+        assert_eq!(findings(check_table, path, sound), rows - 1);
+        let silent = "//! Maps memory.\n#![allow(unsafe_code)]\n";
+        assert_eq!(findings(check_table, path, silent), rows);
+        assert_eq!(findings(check_table, path, "//! # Safety\n"), rows);
+    }
+
+    #[test]
+    fn roots_are_libraries_and_programs() {
+        for path in ["src/lib.rs", "xtask/src/main.rs", "examples/src/bin/echo.rs"] {
+            assert_eq!(findings(check_roots, path, "//! Silent."), 1, "{path}");
+            assert_eq!(findings(check_roots, path, "#![forbid(unsafe_code)]"), 0, "{path}");
+        }
+        assert_eq!(findings(check_roots, "crates/greenroom/src/io.rs", "//! A part."), 0);
+    }
+
+    #[test]
+    fn the_reason_stands_directly_above() {
+        let attached =
+            "// SAFETY: the owner\n// keeps it alive.\n#[rustfmt::skip]\nunsafe impl A {}";
+        assert_eq!(findings(check_impls, "a.rs", attached), 0);
+        let apart = "// SAFETY: of something else.\nfn f() {}\nunsafe impl A {}";
+        assert_eq!(findings(check_impls, "a.rs", apart), 1);
+        let doc = "/// SAFETY: this is documentation.\nunsafe impl A {}";
+        assert_eq!(findings(check_impls, "a.rs", doc), 1);
+    }
+}
