@@ -7,6 +7,7 @@
 //! task of the engine, never in what merely hosts the tasks, so all pay for the same spawns and joins.
 
 mod epoll;
+mod greenroom;
 
 #[cfg(feature = "rivals")]
 mod corosensei;
@@ -89,7 +90,7 @@ pub(crate) static ALL: &[Entry] = &[
 mod built {
     use super::Make;
 
-    pub(super) const GREENROOM: Option<Make> = None;
+    pub(super) const GREENROOM: Option<Make> = Some(super::greenroom::make);
     pub(super) const EPOLL: Option<Make> = Some(super::epoll::make);
 
     #[cfg(feature = "rivals")]

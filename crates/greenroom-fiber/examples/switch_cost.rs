@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult};
-use greenroom_fiber::{Fiber, Options, Pool, suspend};
+use greenroom_fiber::{Fiber, Options, Output, Pool, PoolConfig, suspend};
 
 /// Each figure is the best of so many rounds.
 const ROUNDS: usize = 9;
@@ -88,48 +88,77 @@ fn current() -> f64 {
     nanos.get()
 }
 
-/// Creates many fibers, runs each until it parks, resumes each a few times, lets each end.
-fn alive(count: u32) {
-    let pool = Pool::with_config(greenroom_fiber::PoolConfig {
-        stacks_warm_max: count as usize,
-        ..Default::default()
-    });
-    let (mut create, mut resume, mut end) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
-    let mut first = 0.0;
+/// Many fibers at once, so that each is out of the processor's cache when its turn comes.
+fn alive(count: usize) {
+    let pool = Pool::with_config(PoolConfig { stacks_warm_max: count, ..PoolConfig::default() });
+    let mut first = f64::INFINITY;
+    let mut nanos = [f64::INFINITY; 7];
     for round in 0..ROUNDS {
-        let mut fibers = Vec::with_capacity(count as usize);
-        let start = Instant::now();
-        for id in 0..u64::from(count) {
-            let options = Options { id, ..Options::default() };
-            let fiber = Fiber::new(&pool, options, [0u64; 8], || {
+        let mut fibers = Vec::with_capacity(count);
+        let park = each(count, |_| {
+            let fiber = fiber(&pool, || {
                 suspend();
                 suspend();
-            })
-            .unwrap();
+            });
             fiber.resume();
             fibers.push(fiber);
-        }
-        let each = start.elapsed().as_nanos() as f64 / f64::from(count);
+        });
         if round == 0 {
-            first = each;
+            first = park;
         }
-        create = create.min(each);
-        let start = Instant::now();
-        for fiber in &fibers {
-            fiber.resume();
+        let resume = each(count, |index| {
+            prefetch(&fibers, index);
+            fibers[index].resume();
+        });
+        let finish = each(count, |index| {
+            prefetch(&fibers, index);
+            fibers[index].resume();
+        });
+        let mut rest = fibers.drain(..);
+        let end = each(count, |_| drop(rest.next()));
+        drop(rest);
+
+        let spawn = each(count, |_| fibers.push(fiber(&pool, || ())));
+        let run = each(count, |index| {
+            prefetch(&fibers, index);
+            fibers[index].resume();
+        });
+        let mut rest = fibers.drain(..);
+        let reap = each(count, |_| drop(rest.next()));
+        for (best, now) in nanos.iter_mut().zip([park, resume, finish, end, spawn, run, reap]) {
+            *best = best.min(now);
         }
-        resume = resume.min(start.elapsed().as_nanos() as f64 / f64::from(count));
-        let start = Instant::now();
-        for fiber in &fibers {
-            fiber.resume();
-        }
-        drop(fibers);
-        end = end.min(start.elapsed().as_nanos() as f64 / f64::from(count));
     }
-    row(&format!("{count} alive: new + park, first time"), first);
-    row(&format!("{count} alive: new + park, warm pool"), create);
-    row(&format!("{count} alive: resume + suspend"), resume);
-    row(&format!("{count} alive: finish + drop"), end);
+    row(&format!("{count} alive: new + park, new stacks"), first);
+    let steps = [
+        "new + park, idle stacks",
+        "resume + suspend",
+        "resume to the end",
+        "drop",
+        "new, idle stacks",
+        "run from start to end",
+        "drop",
+    ];
+    for (step, nanos) in steps.into_iter().zip(nanos) {
+        row(&format!("{count} alive: {step}"), nanos);
+    }
+}
+
+fn fiber(pool: &Pool, body: impl FnOnce() + 'static) -> Output<[u64; 8], ()> {
+    Fiber::new(pool, Options::default(), [0; 8], body).unwrap()
+}
+
+fn prefetch(fibers: &[Output<[u64; 8], ()>], index: usize) {
+    if let Some(next) = fibers.get(index + 4) {
+        next.prefetch();
+    }
+}
+
+/// Nanoseconds of one call.
+fn each(calls: usize, call: impl FnMut(usize)) -> f64 {
+    let start = Instant::now();
+    (0..calls).for_each(call);
+    start.elapsed().as_nanos() as f64 / calls as f64
 }
 
 fn memory(count: u64) {

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 const LINE: usize = 64;
 
 /// Lines below the top of a stack that a new fiber writes to: its block and its first frames.
-const LINES_BELOW_TOP: usize = 8;
+const LINES_BELOW_TOP: usize = 6;
 
 /// Fetches the uppermost lines of a stack.
 #[inline]

@@ -14,6 +14,9 @@
 //! two ways: somebody says so ([`Listeners::close`]), or the poller, asked about a file it should
 //! know, does not know it.
 
+#[cfg(test)]
+mod model;
+
 use std::{collections::VecDeque, error, fmt, io, os::fd::RawFd};
 
 use rustix::io::Errno;
@@ -238,6 +241,9 @@ impl<W: Waiter> Listeners<W> {
                         return Ok(self.own(key));
                     }
                     Ok(()) if !self.edges => return Ok(self.own(key)),
+                    Err(error) if is(&error, Errno::PERM) && self.is_refused(key) => {
+                        return Err(error);
+                    }
                     // This file was not known, or is none: the one that is waited for is gone.
                     _ => self.forget(key, ready),
                 };
@@ -396,10 +402,10 @@ impl<W: Waiter> Listeners<W> {
     pub(crate) fn rearm(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
         while let Some(key) = self.rearm.pop() {
             let Some(source) = self.get(key) else { continue };
-            if source.interest().is_none() || source.entry == Entry::Refused {
+            let fd = source.fd;
+            if source.interest().is_none() || self.is_refused(key) {
                 continue;
             }
-            let fd = source.fd;
             if !matches!(self.ask(key, poller), Ok(Asked::SameFile)) {
                 // Closed under its listeners. What was asked may have reached the file that has
                 // the number now.
@@ -507,6 +513,10 @@ impl<W: Waiter> Listeners<W> {
     fn is_idle(&self, key: SourceKey) -> bool {
         let source = &self.sources[key.slot as usize];
         source.owners == 0 && source.read.is_empty() && source.write.is_empty()
+    }
+
+    fn is_refused(&self, key: SourceKey) -> bool {
+        self.sources[key.slot as usize].entry == Entry::Refused
     }
 
     fn insert(&mut self, fd: RawFd, poller: &Poller) -> io::Result<SourceKey> {

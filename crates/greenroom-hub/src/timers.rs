@@ -12,6 +12,9 @@
 //! rest moves together. Keys of those that moved are out by then and name their old slots; so it is
 //! noted, by number, where each has gone.
 
+#[cfg(test)]
+mod model;
+
 use crate::Instant;
 
 /// Armed timers of one hub.

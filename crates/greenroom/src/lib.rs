@@ -55,6 +55,8 @@ pub mod hub;
 
 pub mod debug;
 
+pub mod testing;
+
 pub use offload::offload;
 pub use thread::{JoinError, JoinHandle, spawn, spawn_after, spawn_after_local};
 pub use time::{Instant, sleep, sleep_until, yield_now};

@@ -50,11 +50,11 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    offload_named("offloaded work", f)
+    offload_named(&"offloaded work", f)
 }
 
 /// [`offload`], with a name for the work in reports.
-pub(crate) fn offload_named<F, T>(what: &'static str, f: F) -> T
+pub(crate) fn offload_named<F, T>(what: &'static &'static str, f: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

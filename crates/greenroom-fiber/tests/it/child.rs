@@ -6,6 +6,13 @@ use std::{env, str};
 
 const MARK: &str = "GREENROOM_FIBER_CHILD";
 
+/// What AddressSanitizer is told in a child, so that the same tests hold with it and without.
+///
+/// It has handlers and a signal stack of its own for the very signals that these tests are about,
+/// and keeps locals outside of the stacks that they measure. Leaks are looked for in the parent.
+const ASAN_OPTIONS: &str = "handle_segv=0:handle_sigbus=0:handle_abort=0:use_sigaltstack=0:\
+                            detect_stack_use_after_return=0:detect_leaks=0";
+
 /// How a child ended, and what it wrote to standard error.
 pub(crate) struct Ended {
     pub(crate) signal: Option<i32>,
@@ -26,9 +33,7 @@ pub(crate) fn run(test: &str, scenario: impl FnOnce()) -> Ended {
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, test);
     command.env_remove("RUST_BACKTRACE");
     if cfg!(feature = "sanitizer") {
-        // AddressSanitizer has handlers of its own for the signals that these tests are about. They
-        // are switched off in the children, so that the same tests hold with it and without.
-        command.env("ASAN_OPTIONS", "handle_segv=0:handle_sigbus=0:handle_abort=0:detect_leaks=0");
+        command.env("ASAN_OPTIONS", ASAN_OPTIONS);
     }
     Ended::of(&command.output().unwrap(), test)
 }

@@ -266,17 +266,20 @@ fn a_panic_in_the_closures_destructor_comes_out_of_the_drop() {
 
 #[test]
 fn a_forgotten_fiber_keeps_its_stack_and_its_pool() {
-    let (drops, counted) = counter();
-    let fiber = Fiber::new(&Pool::new(), options(), (), move || {
-        let _counted = counted;
-        suspend();
-    });
-    let fiber = fiber.unwrap();
-    fiber.resume();
-    let address = fiber.stack_range().start;
-    std::mem::forget(fiber);
-    assert_eq!(drops.get(), 0);
-    assert!(is_mapped(address));
+    child::run("end::a_forgotten_fiber_keeps_its_stack_and_its_pool", || {
+        let (drops, counted) = counter();
+        let fiber = Fiber::new(&Pool::new(), options(), (), move || {
+            let _counted = counted;
+            suspend();
+        });
+        let fiber = fiber.unwrap();
+        fiber.resume();
+        let address = fiber.stack_range().start;
+        std::mem::forget(fiber);
+        assert_eq!(drops.get(), 0);
+        assert!(is_mapped(address));
+    })
+    .assert_ok();
 }
 
 #[test]

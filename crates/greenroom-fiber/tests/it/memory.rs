@@ -40,12 +40,14 @@ fn a_parked_fiber_takes_a_page() {
 #[test]
 fn every_colour_leaves_the_same_page() {
     let pool = Pool::new();
-    for _ in 0..64 {
-        let fiber = Fiber::new(&pool, Options::default(), [0u64; 8], || ()).unwrap();
-        let control = (&raw const **fiber).addr();
-        assert!(fiber.stack_range().end - control <= 4096);
-        std::mem::forget(fiber);
-    }
+    let make = || Fiber::new(&pool, Options::default(), [0u64; 8], || ()).unwrap();
+    let fibers: Vec<_> = (0..64).map(|_| make()).collect();
+    let mut depths: Vec<_> =
+        fibers.iter().map(|f| f.stack_range().end - (&raw const ***f).addr()).collect();
+    assert!(depths.iter().all(|&depth| depth < 2048), "{depths:?}");
+    depths.sort_unstable();
+    depths.dedup();
+    assert_eq!(depths.len(), 16);
 }
 
 fn resident_bytes() -> usize {

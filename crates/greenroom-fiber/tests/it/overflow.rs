@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::thread;
 
-use greenroom_fiber::{Fiber, Guard, Options, Pool, PoolConfig, suspend};
+use greenroom_fiber::{Fiber, GUARD_SIZE_MIN, Guard, Options, Pool, PoolConfig, suspend};
 
 use crate::child;
 
@@ -14,12 +14,16 @@ fn recurse(depth: u64) -> u64 {
     if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[7] }
 }
 
-/// Needs a frame of a MiB.
+/// Needs a frame of a MiB at least: more than the stack and its guard together.
 #[inline(never)]
 fn one_big_frame() -> u8 {
     let frame = black_box([1u8; 1 << 20]);
     frame[black_box(5)]
 }
+
+/// The compiler's stack probes touch each page of a large frame in turn, and so meet the least of
+/// guards. AddressSanitizer lays frames out itself, without probes: it needs one that is larger.
+const BIG_FRAME_GUARD: usize = if cfg!(feature = "sanitizer") { 16 << 20 } else { GUARD_SIZE_MIN };
 
 fn options() -> Options {
     Options { id: 7, name: Some("deep".into()), stack_size: 64 << 10 }
@@ -51,8 +55,13 @@ fn by_recursion_is_reported() {
 
 #[test]
 fn by_one_big_frame_is_reported() {
-    child::run("overflow::by_one_big_frame_is_reported", || in_fiber(one_big_frame))
-        .assert_killed(libc::SIGABRT, &REPORT);
+    child::run("overflow::by_one_big_frame_is_reported", || {
+        let config = PoolConfig { guard_size: BIG_FRAME_GUARD, ..PoolConfig::default() };
+        let pool = Pool::with_config(config);
+        let fiber = Fiber::new(&pool, options(), (), one_big_frame).unwrap();
+        fiber.resume();
+    })
+    .assert_killed(libc::SIGABRT, &REPORT);
 }
 
 #[test]

@@ -469,6 +469,19 @@ fn a_regular_file_is_refused_or_always_ready() {
 }
 
 #[test]
+fn a_simulated_regular_file_is_refused() {
+    let mut bench = Bench::simulated();
+    let Kernel::Simulated(sim, _) = &bench.kernel else { unreachable!("it is simulated") };
+    let fd = sim.open_regular();
+    for known in [false, true] {
+        let error = bench.poller.arm(fd, Token(7), BOTH, known).expect_err("it is refused");
+        assert_eq!(error.raw_os_error(), Some(Errno::PERM.raw_os_error()));
+    }
+    let error = bench.poller.attach(fd, Token(7)).expect_err("it is refused");
+    assert_eq!(error.raw_os_error(), Some(Errno::PERM.raw_os_error()));
+}
+
+#[test]
 fn an_error_ends_waits_in_both_directions() {
     on_real_backends(|bench| {
         for interest in [READ, WRITE] {

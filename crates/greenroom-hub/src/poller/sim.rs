@@ -57,6 +57,8 @@ struct World {
 struct File {
     number: u64,
     ready: Readiness,
+    /// As regular files do not: then it cannot be watched.
+    makes_wait: bool,
 }
 
 #[derive(Debug)]
@@ -84,11 +86,21 @@ impl Sim {
 
     /// Opens a file under the lowest free number, ready for nothing.
     pub fn open(&self) -> RawFd {
+        self.open_file(true)
+    }
+
+    /// Opens a file that never makes anyone wait.
+    #[cfg(test)]
+    pub(crate) fn open_regular(&self) -> RawFd {
+        self.open_file(false)
+    }
+
+    fn open_file(&self, makes_wait: bool) -> RawFd {
         let mut world = self.0.borrow_mut();
         let fd = (0..).find(|fd| !world.files.contains_key(fd)).expect("a number is free");
         world.files_total += 1;
         let number = world.files_total;
-        world.files.insert(fd, File { number, ready: Readiness::NONE });
+        world.files.insert(fd, File { number, ready: Readiness::NONE, makes_wait });
         fd
     }
 
@@ -159,6 +171,9 @@ impl World {
     /// may be either.
     fn watch(&mut self, fd: RawFd, watch: Watch, known: Option<bool>) -> Result<(), Errno> {
         let file = self.files.get(&fd).ok_or(Errno::BADF)?;
+        if !file.makes_wait {
+            return Err(Errno::PERM);
+        }
         let key = (fd, file.number);
         match (known, self.watched.contains_key(&key)) {
             (Some(true), false) => return Err(Errno::NOENT),

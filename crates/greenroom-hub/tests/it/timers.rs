@@ -99,8 +99,7 @@ fn the_hub_knows_its_first_deadline_and_all_timers() {
         stage.hub.arm(stage.at(20), Probe::new("b"));
         let first = stage.hub.arm(stage.at(10), Probe::new("a"));
         assert_eq!(stage.hub.next_deadline(), Some(stage.at(10)));
-        let mut armed: Vec<_> =
-            stage.hub.timers().map(|(at, probe)| (at, probe.name())).collect();
+        let mut armed: Vec<_> = stage.hub.timers().map(|(at, probe)| (at, probe.name())).collect();
         armed.sort_unstable();
         assert_eq!(armed, [(stage.at(10), "a"), (stage.at(20), "b")]);
         stage.hub.cancel(first);

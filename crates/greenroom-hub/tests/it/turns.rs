@@ -159,10 +159,7 @@ fn when_fd_and_timer_come_in_one_turn_the_wait_ends_once() {
 fn a_look_collects_without_a_turn() {
     on_every_backend(|stage| {
         let (here, mut there) = pair();
-        stage
-            .hub
-            .listen_fd(here.as_raw_fd(), Interest::Read, Probe::new("reader"), false)
-            .unwrap();
+        stage.hub.listen_fd(here.as_raw_fd(), Interest::Read, Probe::new("reader"), false).unwrap();
         stage.hub.prepare();
         stage.hub.look().expect("a look never fails");
         assert!(stage.hub.is_idle());

@@ -15,8 +15,6 @@ const LISTED_MAX: usize = 50;
 #[cold]
 pub(crate) fn report(local: &Local) -> ! {
     let root = local.root.blocked.get();
-    // The root's wait is over: a hub that was unwound out of works again at the next use.
-    local.root.started();
     let threads = dump::take(local).threads;
     let mut message = format!(
         "deadlock: the root {root}, and nothing is left that could wake anyone: no timer, no fd, \

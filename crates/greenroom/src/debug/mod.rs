@@ -2,9 +2,14 @@
 //!
 //! Looks, and changes nothing.
 
-pub(crate) mod deadlock;
 mod dump;
-mod pulse;
+mod watchdog;
 
-pub use dump::{Dump, dump};
+pub(crate) mod deadlock;
+mod pulse;
+mod sample;
+
+pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
 pub(crate) use pulse::Pulse;
+pub use watchdog::{Watchdog, watch};
+pub(crate) use watchdog::watch_if_asked;

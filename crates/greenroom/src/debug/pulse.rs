@@ -1,4 +1,5 @@
-//! A hub's heartbeat: how many times it resumed a green thread, readable from other OS threads.
+//! A hub's heartbeat: whether a green thread runs, and how many did, readable from other OS
+//! threads.
 //!
 //! Knows neither who is resumed nor who looks.
 
@@ -9,6 +10,8 @@ use std::sync::{
 
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
+    /// One beat when a green thread or a callback begins to run, one when it stops. So an odd
+    /// count means that one runs, and a count that stays odd that it holds the loop.
     beats: AtomicU64,
 }
 
@@ -17,7 +20,7 @@ impl Pulse {
         Arc::default()
     }
 
-    /// A green thread is about to run. Only the hub's own OS thread counts.
+    /// Somebody begins to run, or stops. Only the hub's own OS thread counts.
     #[inline]
     pub(crate) fn beat(&self) {
         // One writer: a load and a store, which need no lock on the bus.
@@ -27,5 +30,10 @@ impl Pulse {
 
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
+    }
+
+    /// How many times somebody began to run.
+    pub(crate) fn runs(&self) -> u64 {
+        self.beats().div_ceil(2)
     }
 }

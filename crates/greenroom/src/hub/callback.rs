@@ -137,7 +137,9 @@ impl Callback {
 /// Calls a function on the root's stack. A panic is told, and the loop goes on.
 fn call(local: &Local, function: impl FnOnce(), who: &Callback) -> Result<(), ()> {
     local.in_callback.set(true);
+    local.pulse.beat();
     let outcome = catch_unwind(AssertUnwindSafe(function));
+    local.pulse.beat();
     local.in_callback.set(false);
     outcome.map_err(|payload| tell(who, payload))
 }

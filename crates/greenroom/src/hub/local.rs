@@ -27,7 +27,7 @@ use greenroom_fiber::{Fiber, Pool};
 use greenroom_hub::{Backend, Clock, Hub};
 
 use crate::{
-    debug::Pulse,
+    debug::{Pulse, watch_if_asked},
     thread::{Control, Waiter, registry::Registry, run, spawn::default_stack_size},
 };
 
@@ -131,7 +131,9 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         pulse: Pulse::new(),
     };
     LOCAL.set(Box::into_raw(Box::new(local)));
-    Ok(existing().expect("the hub has just been made"))
+    let local = existing().expect("the hub has just been made");
+    watch_if_asked(local);
+    Ok(local)
 }
 
 struct End;

@@ -129,7 +129,7 @@ pub struct Stats {
     pub turns: u64,
     /// Turns in which nobody could run at first, so that the kernel was asked to wait.
     pub sleeps: u64,
-    /// Times a green thread was resumed.
+    /// Times a green thread was resumed or a callback called.
     pub switches: u64,
     /// Waits ended by a deadline.
     pub expired: u64,
@@ -178,7 +178,7 @@ pub fn stats() -> Stats {
     Stats {
         turns,
         sleeps,
-        switches: local.pulse.beats(),
+        switches: local.pulse.runs(),
         expired,
         fd_ready,
         closed,

@@ -30,7 +30,7 @@ pub fn lookup_host(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 pub(super) fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let owned = host.to_owned();
-    let resolved = offload_named("a host name", move || {
+    let resolved = offload_named(&"a host name", move || {
         (owned.as_str(), port).to_socket_addrs().map(Vec::from_iter)
     });
     resolved

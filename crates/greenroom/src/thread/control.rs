@@ -62,8 +62,6 @@ pub(crate) struct Control {
     pub(crate) spawned: hub::Instant,
     /// Its place in the hub's list of threads.
     pub(crate) slot: Cell<u32>,
-    /// Armed until its start, if that is delayed.
-    pub(crate) start_timer: Cell<Option<hub::TimerKey>>,
     joiner: Cell<Option<Waiter>>,
     /// What its panic carried, until somebody asks.
     panic: Cell<Option<Box<dyn Any + Send>>>,
@@ -81,7 +79,6 @@ impl Control {
             spawned_at,
             spawned: now,
             slot: Cell::new(0),
-            start_timer: Cell::new(None),
             joiner: Cell::new(None),
             panic: Cell::new(None),
         }
@@ -149,11 +146,13 @@ impl Control {
     }
 
     /// Notes that the thread has ended, and gives whoever waits for that.
+    #[inline]
     pub(crate) fn finish(&self) -> Option<Waiter> {
         self.state.set(State::Finished);
         self.joiner.take()
     }
 
+    #[inline]
     pub(crate) fn set_joiner(&self, joiner: Option<Waiter>) {
         self.joiner.set(joiner);
     }

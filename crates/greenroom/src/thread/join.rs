@@ -59,6 +59,7 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"oh no"));
     /// # Ok::<(), greenroom::JoinError>(())
     /// ```
+    #[inline]
     pub fn join(self) -> Result<T, JoinError> {
         if !self.is_finished() {
             self.wait(None)?;
@@ -109,6 +110,7 @@ impl<T> JoinHandle<T> {
         Thread::from_fiber((*self.output).clone())
     }
 
+    #[inline(always)]
     fn wait(&self, timeout: Option<Duration>) -> Result<(), JoinError> {
         let fiber: &Fiber<Control> = &self.output;
         let me = Fiber::<Control>::with_current(|me| me.is_some_and(|me| me.ptr_eq(fiber)));
@@ -117,7 +119,7 @@ impl<T> JoinHandle<T> {
         // Taken back also if this wait is unwound.
         let _waiting = Waiting(fiber);
         let wake =
-            park::until_called(Blocked::Join(ThreadId(fiber.id()), deadline), deadline, |joiner| {
+            park::until_called(Blocked::Join(ThreadId(fiber.id())), deadline, |joiner| {
                 fiber.set_joiner(Some(joiner))
             });
         match wake {
@@ -139,6 +141,7 @@ impl<T> JoinHandle<T> {
 struct Waiting<'a>(&'a Fiber<Control>);
 
 impl Drop for Waiting<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.set_joiner(None);
     }

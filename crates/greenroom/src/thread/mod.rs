@@ -15,7 +15,7 @@ pub(crate) mod wait_queue;
 use std::{fmt, os::fd::RawFd, rc::Rc};
 
 use greenroom_fiber::Fiber;
-use greenroom_hub::{Instant, Interest};
+use greenroom_hub::Interest;
 
 pub use join::{JoinError, JoinHandle};
 pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
@@ -135,17 +135,17 @@ pub(crate) enum Blocked {
     /// It was spawned and has not run yet.
     NotStarted,
     /// A deadline: it sleeps, or its start is delayed.
-    Sleep(Instant),
+    Sleep,
     /// An fd.
-    Fd(RawFd, Interest, Option<Instant>),
+    Fd(RawFd, Interest),
     /// Another green thread's end.
-    Join(ThreadId, Option<Instant>),
+    Join(ThreadId),
     /// Work on another OS thread.
-    Offload(&'static str),
+    Offload(&'static &'static str),
     /// A moment in which nobody else could run.
     Quiet,
     /// Somebody else on this hub.
-    Call(&'static str),
+    Call(&'static &'static str),
 }
 
 impl fmt::Display for Blocked {
@@ -153,9 +153,9 @@ impl fmt::Display for Blocked {
         match self {
             Blocked::No => f.write_str("may run"),
             Blocked::NotStarted => f.write_str("has not started"),
-            Blocked::Sleep(_) => f.write_str("sleeps"),
-            Blocked::Fd(fd, interest, _) => write!(f, "waits to {interest} fd {fd}"),
-            Blocked::Join(id, _) => write!(f, "waits for green thread {id} to end"),
+            Blocked::Sleep => f.write_str("sleeps"),
+            Blocked::Fd(fd, interest) => write!(f, "waits to {interest} fd {fd}"),
+            Blocked::Join(id) => write!(f, "waits for green thread {id} to end"),
             Blocked::Offload(what) => write!(f, "waits for another OS thread: {what}"),
             Blocked::Quiet => f.write_str("waits until everyone is parked"),
             Blocked::Call(what) => write!(f, "waits for {what}"),

@@ -4,7 +4,7 @@
 //! disarm the rest. Knows nothing of what is done with the wake-up. Nothing is borrowed and no
 //! lock is held while a thread is stopped.
 
-use std::{os::fd::RawFd, rc::Rc, thread::panicking};
+use std::{os::fd::RawFd, thread::panicking};
 
 use greenroom_fiber::{Fiber, suspend};
 use greenroom_hub::{
@@ -28,21 +28,25 @@ pub(crate) struct Unwinding;
 
 /// Waits until `deadline`.
 pub(crate) fn until(deadline: Instant) -> Result<Wake, Unwinding> {
-    let mut armed = Armed::begin()?;
-    armed.deadline(Some(deadline));
-    Ok(armed.park(Blocked::Sleep(deadline)))
+    let me = Me::here()?;
+    let _timer = me.arm(Some(deadline));
+    Ok(me.park(Blocked::Sleep))
 }
 
-/// Waits until somebody on this hub calls the waiter that `announce` is given.
+/// Waits until somebody on this hub calls the waiter that `announce` is given, or until `deadline`.
+#[inline(always)]
 pub(crate) fn until_called(
     blocked: Blocked,
     deadline: Option<Instant>,
     announce: impl FnOnce(Waiter),
 ) -> Result<Wake, Unwinding> {
-    let mut armed = Armed::begin()?;
-    armed.deadline(deadline);
-    announce(armed.me.clone());
-    Ok(armed.park(blocked))
+    let me = Me::here()?;
+    announce(me.waiter());
+    if deadline.is_none() {
+        return Ok(me.park(blocked));
+    }
+    let _timer = me.arm(deadline);
+    Ok(me.park(blocked))
 }
 
 /// Waits until another OS thread has dropped the id that `announce` is given into the mailbox.
@@ -50,11 +54,11 @@ pub(crate) fn until_posted(
     blocked: Blocked,
     announce: impl FnOnce(WakeId),
 ) -> Result<Wake, Unwinding> {
-    let mut armed = Armed::begin()?;
-    let id = armed.local.hub.borrow_mut().expect(armed.me.clone());
-    armed.expected = Some(id);
+    let me = Me::here()?;
+    let id = me.local().hub.borrow_mut().expect(me.waiter());
+    let _expected = Expected { local: me.local(), id };
     announce(id);
-    Ok(armed.park(blocked))
+    Ok(me.park(blocked))
 }
 
 /// Which fd a wait is for.
@@ -72,20 +76,20 @@ pub(crate) fn until_ready(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> Result<Result<Wake, ListenError<Waiter>>, Unwinding> {
-    let mut armed = Armed::begin()?;
-    let me = armed.me.clone();
-    let mut hub = armed.local.hub.borrow_mut();
+    let me = Me::here()?;
+    let mut hub = me.local().hub.borrow_mut();
     let (listener, fd) = match source {
-        Source::Attached(key, fd) => (hub.listen(key, interest, me), fd),
-        Source::Foreign(fd) => (hub.listen_fd(fd, interest, me, false), fd),
+        Source::Attached(key, fd) => (hub.listen(key, interest, me.waiter()), fd),
+        Source::Foreign(fd) => (hub.listen_fd(fd, interest, me.waiter(), false), fd),
     };
     drop(hub);
-    match listener {
-        Ok(listener) => armed.listener = Some(listener),
+    let key = match listener {
+        Ok(key) => key,
         Err(error) => return Ok(Err(error)),
-    }
-    armed.deadline(deadline);
-    Ok(Ok(armed.park(Blocked::Fd(fd, interest, deadline))))
+    };
+    let _listener = Listener { local: me.local(), key };
+    let _timer = me.arm(deadline);
+    Ok(Ok(me.park(Blocked::Fd(fd, interest))))
 }
 
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that
@@ -112,82 +116,124 @@ pub(crate) fn yield_now(local: &'static Local) {
     }
 }
 
-/// A wait that has begun: what is armed to end it, disarmed when it is over, also by unwinding.
-struct Armed {
-    me: Waiter,
-    local: &'static Local,
-    listener: Option<ListenerKey>,
-    timer: Option<TimerKey>,
-    expected: Option<WakeId>,
+/// Who is about to wait.
+enum Me {
+    Green(Fiber<Control>, &'static Local),
+    Root(&'static Local),
 }
 
-impl Armed {
-    #[inline]
-    fn begin() -> Result<Armed, Unwinding> {
+impl Me {
+    #[inline(always)]
+    fn here() -> Result<Me, Unwinding> {
         if panicking() {
             return Err(Unwinding);
         }
         let local = local();
-        let me = match Fiber::<Control>::current() {
+        match Fiber::<Control>::current() {
             Some(fiber) => {
                 throw_if_doomed(&fiber);
-                Waiter::Thread(fiber)
+                Ok(Me::Green(fiber, local))
             }
             None => {
                 refuse_in_callback(local);
-                Waiter::Root(Rc::clone(&local.root))
+                Ok(Me::Root(local))
             }
-        };
-        Ok(Armed { me, local, listener: None, timer: None, expected: None })
-    }
-
-    fn deadline(&mut self, deadline: Option<Instant>) {
-        if let Some(deadline) = deadline.filter(|&deadline| deadline != Instant::NEVER) {
-            self.timer = Some(self.local.hub.borrow_mut().arm(deadline, self.me.clone()));
         }
     }
 
     #[inline]
-    fn park(self, blocked: Blocked) -> Wake {
-        control(&self.me).park(blocked, self.local.hub.borrow().now());
-        self.stop()
+    fn local(&self) -> &'static Local {
+        match self {
+            Me::Green(_, local) | Me::Root(local) => local,
+        }
+    }
+
+    #[inline]
+    fn waiter(&self) -> Waiter {
+        match self {
+            Me::Green(fiber, _) => Waiter::Thread(fiber.clone()),
+            Me::Root(local) => Waiter::Root(local.root.clone()),
+        }
+    }
+
+    fn arm(&self, deadline: Option<Instant>) -> Timer {
+        let local = self.local();
+        let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER);
+        let key = deadline.map(|deadline| local.hub.borrow_mut().arm(deadline, self.waiter()));
+        Timer { local, key }
     }
 
     /// Leaves this stack, or on the root runs the loop, until somebody has called.
-    #[inline]
-    fn stop(self) -> Wake {
-        match &self.me {
-            Waiter::Thread(fiber) => {
+    // One frame less to return through: a return that follows a switch is never predicted.
+    #[inline(always)]
+    fn park(self, blocked: Blocked) -> Wake {
+        let now = self.local().hub.borrow().now();
+        match self {
+            Me::Green(fiber, _) => {
+                fiber.park(blocked, now);
                 suspend();
                 let wake = fiber.unpark();
-                throw_if_doomed(fiber);
+                throw_if_doomed(&fiber);
                 wake
             }
-            Waiter::Root(root) => {
-                run::until_woken(self.local);
-                root.unpark()
+            Me::Root(local) => {
+                local.root.park(blocked, now);
+                let waits = RootWaits(local);
+                run::until_woken(local);
+                drop(waits);
+                local.root.unpark()
             }
-            Waiter::Call(_) => unreachable!("callbacks do not block"),
         }
     }
 }
 
-impl Drop for Armed {
-    #[inline]
+/// The root is in the loop. Should the loop end by unwinding (a deadlock, or a kernel that refuses to
+/// wait), the root's wait is over all the same, and the hub works again at the next use.
+struct RootWaits(&'static Local);
+
+impl Drop for RootWaits {
     fn drop(&mut self) {
-        if self.listener.is_none() && self.timer.is_none() && self.expected.is_none() {
-            return;
+        if panicking() {
+            self.0.root.started();
         }
-        let mut hub = self.local.hub.borrow_mut();
-        if let Some(listener) = self.listener {
-            hub.unlisten(listener);
+    }
+}
+
+/// An armed deadline; taken back when the wait is over, also by unwinding.
+struct Timer {
+    local: &'static Local,
+    key: Option<TimerKey>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.local.hub.borrow_mut().cancel(key);
         }
-        if let Some(timer) = self.timer {
-            hub.cancel(timer);
-        }
-        if let Some(id) = self.expected {
-            hub.unexpect(id);
-        }
+    }
+}
+
+/// A place at an fd; given up when the wait is over, also by unwinding.
+struct Listener {
+    local: &'static Local,
+    key: ListenerKey,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.local.hub.borrow_mut().unlisten(self.key);
+    }
+}
+
+/// A wait that another OS thread may end; forgotten when it is over, also by unwinding.
+struct Expected {
+    local: &'static Local,
+    id: WakeId,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.local.hub.borrow_mut().unexpect(self.id);
     }
 }
 
@@ -200,20 +246,16 @@ fn refuse_in_callback(local: &Local) {
     );
 }
 
-#[inline]
-fn control(waiter: &Waiter) -> &Control {
-    match waiter {
-        Waiter::Thread(fiber) => fiber,
-        Waiter::Root(control) => control,
-        Waiter::Call(_) => unreachable!("callbacks do not block"),
-    }
-}
-
 /// Unwinds a thread that was killed. Thrown again at every wait, so that one that catches the
 /// first does not live on.
 #[inline]
 fn throw_if_doomed(control: &Control) {
     if control.is_doomed() {
-        std::panic::resume_unwind(Box::new(Killed));
+        throw();
     }
+}
+
+#[cold]
+fn throw() -> ! {
+    std::panic::resume_unwind(Box::new(Killed));
 }

@@ -3,7 +3,10 @@
 //! Runs on the OS thread's own stack, inside whatever blocking call the root made, until the root
 //! is woken. Decides nothing about order: the hub hands out who runs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use greenroom_fiber::{Fiber, Progress};
 use greenroom_hub::Outcome;
@@ -14,8 +17,8 @@ use crate::{
     thread::{Control, Waiter, join},
 };
 
-/// Stacks whose pages are given back at one idle moment, at most: some tens of microseconds.
-const TRIMMED_PER_TURN_MAX: usize = 64;
+/// Stacks whose pages are given back between two looks at the fds: some tens of microseconds.
+const TRIMMED_AT_ONCE_MAX: usize = 16;
 
 /// How often threads are thrown out of their waits when all must end. Who catches what it is thrown
 /// and waits again that often does not mean to go.
@@ -54,10 +57,7 @@ fn run_ready(local: &Local) -> bool {
 /// Collects whoever is due or ready; sleeps if that is nobody.
 fn turn(local: &Local) {
     local.hub.borrow_mut().prepare();
-    if local.hub.borrow().is_idle() {
-        local.pool.trim(TRIMMED_PER_TURN_MAX);
-    }
-    let outcome = local.hub.borrow_mut().wait();
+    let outcome = idle_chores(local).and_then(|()| local.hub.borrow_mut().wait());
     match outcome {
         Ok(Outcome::Continue) => {}
         Ok(Outcome::Stuck) => deadlock::report(local),
@@ -65,10 +65,30 @@ fn turn(local: &Local) {
     }
 }
 
+/// What is done before the hub sleeps, as long as nobody could run instead.
+fn idle_chores(local: &Local) -> io::Result<()> {
+    while local.hub.borrow().is_idle() {
+        let stacks_left = local.pool.trim(TRIMMED_AT_ONCE_MAX);
+        let someone_listens_for_quiet = !local.quiet.borrow().is_empty();
+        if stacks_left == 0 && !someone_listens_for_quiet {
+            break;
+        }
+        local.hub.borrow_mut().look()?;
+        if stacks_left == 0 && local.hub.borrow().is_idle() {
+            for waiter in local.quiet.take() {
+                local.hub.borrow_mut().call(waiter);
+            }
+        }
+    }
+    Ok(())
+}
+
 #[inline]
 fn resume(local: &Local, fiber: Fiber<Control>) {
     local.pulse.beat();
-    match fiber.resume() {
+    let progress = fiber.resume();
+    local.pulse.beat();
+    match progress {
         Progress::Suspended => {}
         Progress::Finished => finish(local, fiber),
     }
@@ -77,9 +97,6 @@ fn resume(local: &Local, fiber: Fiber<Control>) {
 /// A thread's function is over: whoever waits for it is called, and its stack may go.
 #[inline]
 fn finish(local: &Local, fiber: Fiber<Control>) {
-    if let Some(start) = fiber.start_timer.take() {
-        local.hub.borrow_mut().cancel(start);
-    }
     if let Some(joiner) = fiber.finish() {
         local.hub.borrow_mut().call(joiner);
     }

@@ -5,15 +5,18 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     error, fmt, io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
+    rc::Rc,
     time::Duration,
 };
 
 use greenroom_fiber::{Fiber, Options, STACK_SIZE_MAX, STACK_SIZE_MIN, StackError};
+use greenroom_hub::TimerKey;
 
 use crate::{
-    hub::local::{Local, local, try_local},
+    hub::local::{Local, existing, local, try_local},
     thread::{Blocked, Control, JoinHandle, Waiter, join::Cancelled},
     time::deadline_after,
 };
@@ -301,7 +304,11 @@ where
     T: 'static,
 {
     let local = local();
+    // Goes with the closure, run or not: a thread that is killed before its start needs no timer.
+    let start = StartTimer(Rc::default());
+    let timer = Rc::clone(&start.0);
     let checked = move || {
+        drop(start);
         if owner.is_some_and(|owner| !owner.is_alive(crate::hub::local::local())) {
             drop(f);
             std::panic::resume_unwind(Box::new(Cancelled));
@@ -314,9 +321,20 @@ where
     };
     let fiber = handle.fiber();
     let mut hub = local.hub.borrow_mut();
+    fiber.park(Blocked::Sleep, hub.now());
     let deadline = deadline_after(&hub, delay);
-    fiber.park(Blocked::Sleep(deadline), hub.now());
-    fiber.start_timer.set(Some(hub.arm(deadline, Waiter::Thread(fiber.clone()))));
+    timer.set(Some(hub.arm(deadline, Waiter::Thread(fiber.clone()))));
     drop(hub);
     handle
+}
+
+/// The timer of a delayed start, cancelled when it is dropped.
+struct StartTimer(Rc<Cell<Option<TimerKey>>>);
+
+impl Drop for StartTimer {
+    fn drop(&mut self) {
+        if let (Some(key), Some(local)) = (self.0.get(), existing()) {
+            local.hub.borrow_mut().cancel(key);
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! For tests: virtual time, seeded order, and a wait until everyone is parked.
+//!
+//! Knows how to make a hub that is not the usual one; the rest of the library does not notice.
+//!
+//! Time in a test is virtual: it stands still while anybody runs, and when everyone waits it jumps
+//! to the first deadline. So a test that sleeps for an hour takes microseconds, and what it sees is
+//! the same every time. Sockets stay real: one that another OS thread or process feeds is waited
+//! for in real time, but a deadline that is armed meanwhile passes at once.
+//!
+//! ```
+//! use std::time::Duration;
+//! use greenroom::{Instant, sleep, spawn, testing};
+//!
+//! testing::run(|| {
+//!     let begin = Instant::now();
+//!     let nap = spawn(|| sleep(Duration::from_secs(3600)));
+//!     testing::wait_all_parked();
+//!     assert!(!nap.is_finished());
+//!     nap.join().unwrap();
+//!     assert_eq!(begin.elapsed(), Duration::from_secs(3600));
+//! });
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use greenroom_hub::{Backend, Chance, Clock, Wake};
+
+use crate::{
+    hub::local::{install, local},
+    thread::{Blocked, park},
+};
+
+/// Runs `f` on an OS thread of its own whose hub keeps virtual time.
+///
+/// # Panics
+///
+/// With what `f` panics with.
+pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    on_fresh_hub(Backend::default(), None, f)
+}
+
+/// Runs `f` as [`run`] does, waiting with a given backend.
+///
+/// # Panics
+///
+/// With what `f` panics with.
+pub fn run_on<T: Send>(backend: Backend, f: impl FnOnce() -> T + Send) -> T {
+    on_fresh_hub(backend, None, f)
+}
+
+/// Runs `f` as [`run`] does, but who of those that may run goes next is drawn from `seed`.
+///
+/// An order that breaks `f` breaks it again with the same seed, which is printed if `f` panics.
+///
+/// # Panics
+///
+/// With what `f` panics with.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use greenroom::{spawn, testing};
+///
+/// let order = |seed| {
+///     testing::run_seeded(seed, || {
+///         let order = Rc::new(RefCell::new(Vec::new()));
+///         for n in 0..10 {
+///             let order = Rc::clone(&order);
+///             drop(spawn(move || order.borrow_mut().push(n)));
+///         }
+///         testing::wait_all_parked();
+///         order.take()
+///     })
+/// };
+/// assert_eq!(order(7), order(7));
+/// assert_ne!(order(7), order(8));
+/// ```
+pub fn run_seeded<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
+    match catch_unwind(AssertUnwindSafe(|| on_fresh_hub(Backend::default(), Some(seed), f))) {
+        Ok(value) => value,
+        Err(payload) => {
+            eprintln!("greenroom: this run's seed is {seed}");
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// Waits until nobody else can run: every other green thread waits for a deadline, for an fd that
+/// is not ready, or for somebody who waits too.
+///
+/// Virtual time does not move meanwhile.
+///
+/// # Panics
+///
+/// In a hub callback, which may not wait.
+pub fn wait_all_parked() {
+    let wake = park::until_called(Blocked::Quiet, None, |waiter| {
+        local().quiet.borrow_mut().push(waiter);
+    });
+    match wake {
+        Ok(Wake::Called) | Err(park::Unwinding) => {}
+        Ok(wake) => unreachable!("quiet is not announced by {wake:?}"),
+    }
+}
+
+fn on_fresh_hub<T: Send>(
+    backend: Backend,
+    seed: Option<u64>,
+    f: impl FnOnce() -> T + Send,
+) -> T {
+    let on_thread = move || {
+        let local = match install(backend, Clock::manual()) {
+            Ok(local) => local,
+            Err(error) => panic!("no hub could be made for the test: {error}"),
+        };
+        if let Some(seed) = seed {
+            local.hub.borrow_mut().shuffle(Chance::from_seed(seed));
+        }
+        f()
+    };
+    let name = std::thread::current().name().unwrap_or("test").to_owned();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, on_thread);
+        match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|payload| resume_unwind(payload)),
+            Err(error) => panic!("no OS thread could be started for the test: {error}"),
+        }
+    })
+}
