@@ -1,29 +1,25 @@
 //! What a fiber costs: nanoseconds for each step, and bytes for each parked fiber.
 //!
-//! Prints a table. Raw corosensei stands beside the first two rows as the floor.
+//! Prints a table; each figure is the best of some rounds.
 //!
 //! `cargo run --release -p greenroom-fiber --example switch_cost`
 
 use std::cell::Cell;
 use std::fs;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::time::Instant;
 
-use corosensei::stack::{Stack, StackPointer};
-use corosensei::{Coroutine, CoroutineResult};
 use greenroom_fiber::{Fiber, Options, Output, Pool, PoolConfig, suspend};
 
-/// Each figure is the best of so many rounds.
 const ROUNDS: usize = 9;
 
 fn main() {
     println!("{:<44} {:>10}", "step", "ns each");
-    row("corosensei: resume + suspend", corosensei_pair());
-    row("fiber: resume + suspend", pair());
-    row("corosensei: new + run + drop, one stack", corosensei_life());
-    row("fiber: new + run + drop, warm pool", life());
-    row("fiber: current() and drop", current());
-    for count in [10_000, 100_000] {
+    row("one fiber: resume + suspend", pair());
+    row("one fiber: new + run + drop, idle stack", life());
+    row("one fiber: current() and drop", current());
+    for count in [1000, 10_000, 100_000] {
         alive(count);
     }
     for count in [10_000, 100_000, 1_000_000] {
@@ -49,7 +45,7 @@ fn best(calls: u32, mut call: impl FnMut()) -> f64 {
 }
 
 fn pair() -> f64 {
-    let stop = std::rc::Rc::new(Cell::new(false));
+    let stop = Rc::new(Cell::new(false));
     let seen = stop.clone();
     let fiber = Fiber::new(&Pool::new(), Options::default(), (), move || {
         while !seen.get() {
@@ -76,7 +72,7 @@ fn life() -> f64 {
 }
 
 fn current() -> f64 {
-    let nanos = std::rc::Rc::new(Cell::new(0.0));
+    let nanos = Rc::new(Cell::new(0.0));
     let result = nanos.clone();
     Fiber::new(&Pool::new(), Options::default(), 1u64, move || {
         result.set(best(3_000_000, || {
@@ -179,55 +175,4 @@ fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096
-}
-
-fn corosensei_pair() -> f64 {
-    let mut memory = vec![0u128; 4096];
-    let mut coroutine = Coroutine::with_stack(Lent::new(&mut memory), |way_out, ()| {
-        loop {
-            way_out.suspend(());
-        }
-    });
-    let nanos = best(3_000_000, || {
-        let _: CoroutineResult<(), ()> = black_box(&mut coroutine).resume(());
-    });
-    drop(coroutine);
-    nanos
-}
-
-fn corosensei_life() -> f64 {
-    let mut memory = vec![0u128; 4096];
-    best(1_000_000, || {
-        let mut coroutine: Coroutine<(), (), i32, Lent> =
-            Coroutine::with_stack(Lent::new(&mut memory), |_, ()| black_box(1));
-        black_box(coroutine.resume(()));
-    })
-}
-
-/// A piece of heap memory as a stack, for corosensei by itself. It has no guard.
-struct Lent {
-    base: StackPointer,
-    limit: StackPointer,
-}
-
-impl Lent {
-    fn new(memory: &mut [u128]) -> Lent {
-        let range = memory.as_mut_ptr_range();
-        Lent {
-            base: StackPointer::new(range.end.addr()).unwrap(),
-            limit: StackPointer::new(range.start.addr()).unwrap(),
-        }
-    }
-}
-
-// SAFETY: the memory is a stack that only one coroutine uses at a time, for it outlives each of
-// them. Nothing that runs on it comes near its end.
-unsafe impl Stack for Lent {
-    fn base(&self) -> StackPointer {
-        self.base
-    }
-
-    fn limit(&self) -> StackPointer {
-        self.limit
-    }
 }

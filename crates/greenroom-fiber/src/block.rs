@@ -29,12 +29,12 @@ use std::mem::{self, ManuallyDrop};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::{process, thread};
+use std::thread;
 
 use crate::pool::Pool;
 use crate::stack::{SizeClass, Stack};
 use crate::switch::Switch;
-use crate::{overflow, running};
+use crate::{report, running};
 
 /// The part of a block that every fiber has. The fields that a switch touches come first, and fill
 /// one cache line.
@@ -161,7 +161,8 @@ impl<C: 'static, T, F: FnOnce() -> T> Block<C, T, F> {
         // belongs to nobody else, and nothing lives on it.
         unsafe {
             let block = top.sub(below).cast::<Self>().as_ptr();
-            Switch::write(&raw mut (*block).head.header.switch, limit, move || Self::run(block));
+            let root = move || Self::run(block);
+            Switch::write(&raw mut (*block).head.header.switch, limit, root);
             (&raw mut (*block).head.header.handles).write(Cell::new(1));
             (&raw mut (*block).head.header.state).write(Cell::new(State::Fresh));
             (&raw mut (*block).head.header.class).write(stack.class());
@@ -177,11 +178,14 @@ impl<C: 'static, T, F: FnOnce() -> T> Block<C, T, F> {
         }
     }
 
-    /// The root of the fiber's stack: calls the closure, keeps what comes out.
-    fn run(block: *mut Self) {
-        // SAFETY: the block is valid while its code runs. The first entry, which is the only one to
-        // come here, finds the closure in the slot; nobody else touches the slot until the state
-        // says that the fiber has finished.
+    /// The root of the fiber's stack: calls the closure, keeps what comes out. Does not unwind.
+    ///
+    /// # Safety
+    ///
+    /// Called once, by the fiber itself.
+    unsafe fn run(block: *mut Self) {
+        // SAFETY: a block is valid while its fiber runs. The slot holds the closure, and nobody
+        // else touches it until the state says that the fiber has finished.
         unsafe {
             let slot = (*block).slot.get();
             let closure = ManuallyDrop::take(&mut (*slot).closure);
@@ -193,9 +197,13 @@ impl<C: 'static, T, F: FnOnce() -> T> Block<C, T, F> {
 
 impl<C: 'static> Head<C> {
     /// The same block, seen with its control, if that is a `C`.
+    ///
+    /// # Safety
+    ///
+    /// The fiber is alive.
     #[inline]
-    pub(crate) fn of(header: NonNull<Header>) -> Option<NonNull<Head<C>>> {
-        // SAFETY: callers have the header from `running`, so its fiber is alive.
+    pub(crate) unsafe fn of(header: NonNull<Header>) -> Option<NonNull<Head<C>>> {
+        // SAFETY: the block of a fiber that is alive is valid.
         let table = unsafe { header.as_ref() }.table;
         (table.control == TypeId::of::<C>()).then(|| header.cast())
     }
@@ -208,7 +216,7 @@ pub(crate) fn hold(header: &Header) {
     header.handles.set(handles);
     // Handles can be forgotten in a loop without using memory.
     if handles == 0 {
-        process::abort();
+        report::abort_naming(header, "has more handles than can be counted");
     }
 }
 
@@ -233,7 +241,7 @@ pub(crate) unsafe fn let_go<C>(head: NonNull<Head<C>>) {
 ///
 /// # Safety
 ///
-/// The fiber was written with this `T`.
+/// The caller has a handle, and the fiber was written with this `T`.
 pub(crate) unsafe fn take_outcome<T>(header: NonNull<Header>) -> Option<thread::Result<T>> {
     // SAFETY: the caller has a handle.
     let state = unsafe { &header.as_ref().state };
@@ -241,7 +249,8 @@ pub(crate) unsafe fn take_outcome<T>(header: NonNull<Header>) -> Option<thread::
         return None;
     }
     state.set(State::Taken);
-    let outcome = slot(header).cast::<thread::Result<T>>();
+    // SAFETY: the caller has a handle.
+    let outcome = unsafe { slot(header) }.cast::<thread::Result<T>>();
     // Read variant by variant, in the sizes in which it was written: a wider load right after
     // narrower stores stalls the processor.
     // SAFETY: the state said that the slot holds the outcome, which now is the caller's.
@@ -277,9 +286,9 @@ unsafe fn end<C>(head: NonNull<Head<C>>) {
                 return;
             }
         }
-        // Whoever resumes a fiber borrows a handle until it comes back, so only unsafe code gets here.
+        // Whoever resumes a fiber borrows a handle until it comes back: safe code cannot get here.
         State::Running | State::Unwinding | State::UnwindingInPanic => {
-            overflow::abort_naming(header, "lost its last handle while it was running");
+            report::abort_naming(header, "lost its last handle while it was running");
         }
     }
     // Whatever is dropped may panic; what comes after it is then dropped nevertheless.
@@ -294,12 +303,11 @@ unsafe fn end<C>(head: NonNull<Head<C>>) {
 ///
 /// # Safety
 ///
-/// The fiber neither runs nor is suspended.
+/// The caller has a handle. The fiber neither runs nor is suspended.
 #[inline]
 unsafe fn drop_slot(header_at: NonNull<Header>) {
     // SAFETY: the caller has a handle.
-    let header = unsafe { header_at.as_ref() };
-    let slot = slot(header_at);
+    let (header, slot) = unsafe { (header_at.as_ref(), slot(header_at)) };
     let drop_slot = match header.state.replace(State::Taken) {
         State::Fresh => header.table.drop_closure,
         State::Finished => header.table.drop_outcome,
@@ -309,9 +317,14 @@ unsafe fn drop_slot(header_at: NonNull<Header>) {
     unsafe { drop_slot(slot) };
 }
 
-fn slot(header: NonNull<Header>) -> *mut u8 {
-    // SAFETY: callers have a handle, so the header is valid; the table knows how far the slot of
-    // the same block is from it.
+/// Where the slot of a block is.
+///
+/// # Safety
+///
+/// The caller has a handle.
+unsafe fn slot(header: NonNull<Header>) -> *mut u8 {
+    // SAFETY: a handle keeps the block valid, and the table knows how far its slot is from its
+    // header.
     unsafe { header.cast::<u8>().add(header.as_ref().table.slot_offset) }.as_ptr()
 }
 

@@ -43,9 +43,9 @@ use crate::stack::STACK_SIZE_DEFAULT;
 /// Unwinding happens at once even if the thread is panicking already: frames that may borrow from
 /// their surroundings must not outlive the drop. The destructors see [`thread::panicking`] either
 /// way. It is impossible, and so the process aborts with a message that names the fiber, when the
-/// program is built with `panic=abort`, or when a destructor on the stack calls `suspend`. The
-/// Rust runtime itself aborts, as in any unwinding, when a destructor panics or when the fiber waits
-/// inside a function that cannot unwind (`extern "C"`).
+/// program is built with `panic=abort`, or when a destructor on the stack calls `suspend`. As in any
+/// unwinding, the Rust runtime itself aborts, and names no fiber, when a destructor panics or when
+/// the fiber waits inside a function that cannot unwind (`extern "C"`).
 ///
 /// A fiber that holds a handle to itself never ends; its stack stays. It is as safe, and as wasteful,
 /// as a cycle of `Rc`s.
@@ -209,16 +209,19 @@ impl<C: 'static> Fiber<C> {
     /// `None` on the thread's own stack, and in a fiber whose control is not a `C`.
     #[inline]
     pub fn current() -> Option<Fiber<C>> {
-        let head = Head::of(running::running()?)?;
-        // SAFETY: the fiber runs, so it is alive; the handle made here is counted first.
-        block::hold(unsafe { &head.as_ref().header });
+        let header = running::running()?;
+        // SAFETY: a fiber that runs is alive.
+        let head = unsafe { Head::of(header) }?;
+        // SAFETY: as above. The new handle is counted before it exists.
+        block::hold(unsafe { header.as_ref() });
         Some(Fiber { head })
     }
 
     /// Calls `f` with the fiber that [`Fiber::current`] would return, without the cost of a handle.
     #[inline]
     pub fn with_current<R>(f: impl FnOnce(Option<&Fiber<C>>) -> R) -> R {
-        let head = running::running().and_then(Head::of);
+        // SAFETY: a fiber that runs is alive.
+        let head = running::running().and_then(|header| unsafe { Head::of(header) });
         // Not counted, and so never dropped: a fiber outlives the code that runs on it.
         let fiber = head.map(|head| ManuallyDrop::new(Fiber { head }));
         f(fiber.as_deref())
@@ -234,6 +237,7 @@ impl<C: 'static> Fiber<C> {
     /// If the fiber has finished, or runs already: a fiber cannot resume itself, nor one that it
     /// was resumed by.
     #[inline]
+    #[track_caller]
     pub fn resume(&self) -> Progress {
         running::resume(&self.head().header)
     }
@@ -329,7 +333,7 @@ impl<C: 'static, T> Output<C, T> {
     /// the fiber has finished, and when it was taken already.
     #[inline]
     pub fn take(&self) -> Option<thread::Result<T>> {
-        // SAFETY: this output was made together with the fiber, with the same `T`.
+        // SAFETY: this is a handle, and it was made together with the fiber, with the same `T`.
         unsafe { block::take_outcome(self.fiber.head.cast()) }
     }
 

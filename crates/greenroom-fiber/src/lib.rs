@@ -37,6 +37,11 @@
 //!   embedder's duty, as is any other state that an OS thread has once: the floating-point
 //!   environment, a C++ exception in flight, a tracing span.
 //!
+//! # AddressSanitizer
+//!
+//! The feature `sanitizer` tells AddressSanitizer about every switch. Without it the sanitizer
+//! takes a fiber's stack for a foreign one, and reports faults that are none.
+//!
 //! # Signals
 //!
 //! The first pool of a process installs a handler for `SIGSEGV` and `SIGBUS` on an alternate
@@ -50,28 +55,23 @@ compile_error!(
 );
 
 mod fiber;
-
 mod running;
 
 mod block;
-
 mod switch;
 
 mod pool;
-
 mod slab;
 
 mod guard;
-
 mod stack;
 
-mod error;
-
 mod overflow;
-
-mod prefetch;
-
 mod signal_stack;
+
+mod error;
+mod prefetch;
+mod report;
 
 pub use error::StackError;
 pub use fiber::{Fiber, NotCreated, Options, Output};

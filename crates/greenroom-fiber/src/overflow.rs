@@ -5,21 +5,18 @@
 //! # The danger
 //!
 //! A signal handler interrupts any code, a lock holder or the allocator included. It runs on the
-//! alternate stack and may call only what is async-signal-safe: here, reading the thread-local and
-//! the fiber's header, formatting into a buffer on its own stack, write(2) and abort(3).
+//! alternate stack and may do only what is async-signal-safe: here, read the thread-local and the
+//! fiber's header, and [`report`](crate::report).
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::fmt::{self, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::sync::Once;
 
-use rustix::io::retry_on_intr;
-
 use crate::block::Header;
 use crate::error::Bytes;
+use crate::report::{self, Name};
 use crate::running;
 
 /// A fault in a guard is `SIGSEGV`; `SIGBUS` is here because the standard library watches it too.
@@ -76,7 +73,7 @@ extern "C" fn on_fault(
         // SAFETY: a fiber that runs is alive.
         let header = unsafe { header.as_ref() };
         if header.guard_range().contains(&address) {
-            report(header, address);
+            overflowed(header, address);
         }
     }
     let index = usize::from(signal != SIGNALS[0]);
@@ -121,10 +118,10 @@ unsafe fn hand_on(
                 }
                 if previous.sa_flags & libc::SA_SIGINFO != 0 {
                     type Full = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                    std::mem::transmute::<libc::sighandler_t, Full>(handler)(signal, info, context);
+                    mem::transmute::<libc::sighandler_t, Full>(handler)(signal, info, context);
                 } else {
                     type Plain = extern "C" fn(libc::c_int);
-                    std::mem::transmute::<libc::sighandler_t, Plain>(handler)(signal);
+                    mem::transmute::<libc::sighandler_t, Plain>(handler)(signal);
                 }
             }
         }
@@ -142,73 +139,11 @@ unsafe fn set_default(signal: libc::c_int) {
     }
 }
 
-fn report(header: &Header, address: usize) -> ! {
-    let name = Name::of(header);
+fn overflowed(header: &Header, address: usize) -> ! {
     let size = Bytes(header.stack_range().len());
-    abort_with(format_args!(
-        "greenroom: {name} overflowed its stack of {size} at address {address:#x}; give it more \
-         with Builder::stack_size or GREENROOM_STACK_SIZE\n"
+    report::abort_with(format_args!(
+        "greenroom: {} overflowed its stack of {size} at address {address:#x}; give it more with \
+         Builder::stack_size or GREENROOM_STACK_SIZE\n",
+        Name::of(header)
     ));
-}
-
-/// Ends the process with a message about one fiber.
-#[cold]
-pub(crate) fn abort_naming(header: &Header, what: &str) -> ! {
-    abort_with(format_args!("greenroom: {} {what}\n", Name::of(header)));
-}
-
-/// Writes the message to standard error and aborts. Async-signal-safe as far as its arguments are.
-fn abort_with(message: fmt::Arguments<'_>) -> ! {
-    let mut line = Line { bytes: [0; 512], len: 0 };
-    // A message that is too long is cut off.
-    let _ = line.write_fmt(message);
-    // SAFETY: number 2 is standard error, or nothing if somebody closed it: then the write fails.
-    let stderr = unsafe { BorrowedFd::borrow_raw(2) };
-    let mut rest = &line.bytes[..line.len];
-    while !rest.is_empty() {
-        match retry_on_intr(|| rustix::io::write(stderr, rest)) {
-            Ok(written) => rest = &rest[written..],
-            Err(_) => break,
-        }
-    }
-    // SAFETY: abort may be called anywhere.
-    unsafe { libc::abort() }
-}
-
-/// How messages call a fiber: `green thread "name" (id 7)`.
-pub(crate) struct Name<'a> {
-    id: u64,
-    name: Option<&'a str>,
-}
-
-impl Name<'_> {
-    pub(crate) fn of(header: &Header) -> Name<'_> {
-        Name { id: header.id, name: header.name.as_deref() }
-    }
-}
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name {
-            // The name as it is: `{:?}` would escape what need not be.
-            Some(name) => write!(f, "green thread \"{name:.100}\" (id {})", self.id),
-            None => write!(f, "green thread {}", self.id),
-        }
-    }
-}
-
-/// A message that is built without allocating.
-struct Line {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.bytes[self.len..];
-        let taken = text.len().min(room.len());
-        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
-        if taken < text.len() { Err(fmt::Error) } else { Ok(()) }
-    }
 }

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -17,7 +18,9 @@ use rustix::io::Errno;
 use crate::error::{StackError, Step};
 use crate::guard::Guard;
 use crate::slab::{self, Slab};
-use crate::stack::{CLASS_COUNT, COLOUR_STEP, COLOURS, GUARD_SIZE_MIN, SizeClass, Stack};
+use crate::stack::{
+    CLASS_COUNT, COLOUR_STEP, COLOURS, GUARD_SIZE_MIN, STACK_SIZE_MAX, SizeClass, Stack,
+};
 use crate::{overflow, prefetch, signal_stack};
 
 /// The stacks of one OS thread. Cloning it gives another handle to the same stacks.
@@ -57,13 +60,12 @@ pub struct Pool {
 pub struct PoolConfig {
     /// How the guard below each stack is made.
     pub guard: Guard,
-    /// Bytes of the guard; at least [`GUARD_SIZE_MIN`], rounded up to whole pages.
+    /// Bytes of the guard: [`GUARD_SIZE_MIN`] to [`STACK_SIZE_MAX`], rounded up to whole pages.
     pub guard_size: usize,
-    /// How many idle stacks of each size class keep their pages for the next fiber. When one more
-    /// is released, the one that has been idle for longest gives its pages back: that costs a
-    /// system call now, and page faults when the stack is used again.
+    /// How many idle stacks of each size class [`Pool::trim`] leaves some pages for the next fiber.
+    /// The others give back all they have, which the next fiber pays for with page faults.
     pub stacks_warm_max: usize,
-    /// The high-water mark: bytes that [`Pool::trim`] leaves to an idle stack.
+    /// The high-water mark: bytes that [`Pool::trim`] leaves to each of those.
     pub idle_bytes_max: usize,
     /// How many stacks the first slab of a size class holds. Each further slab holds twice as many.
     pub slab_stacks_first: usize,
@@ -161,8 +163,10 @@ impl Pool {
         overflow::install_once();
         signal_stack::ensure();
         let page_size = rustix::param::page_size();
-        config.guard_size = config.guard_size.max(GUARD_SIZE_MIN).next_multiple_of(page_size);
-        config.idle_bytes_max = config.idle_bytes_max.max(1).next_multiple_of(page_size);
+        config.guard_size =
+            config.guard_size.clamp(GUARD_SIZE_MIN, STACK_SIZE_MAX).next_multiple_of(page_size);
+        config.idle_bytes_max =
+            config.idle_bytes_max.clamp(1, STACK_SIZE_MAX).next_multiple_of(page_size);
         config.slab_stacks_first = config.slab_stacks_first.max(1);
         config.slab_stacks_max = config.slab_stacks_max.max(config.slab_stacks_first);
         let shelves = Shelves {
@@ -173,21 +177,24 @@ impl Pool {
         Pool { shared: Rc::new(Shared { config, page_size, shelves: RefCell::new(shelves) }) }
     }
 
-    /// Gives back the pages that idle stacks hold above the high-water mark
-    /// ([`PoolConfig::idle_bytes_max`]), for the stacks released since they were last trimmed, and
-    /// for `stacks_max` of them at most. Returns how many are still to do.
+    /// Gives pages of idle stacks back to the kernel, of `stacks_max` stacks at most. Returns how
+    /// many are still to do.
     ///
-    /// Meant for moments when the thread has nothing else to do: it costs a system call a stack.
+    /// Of the stacks released since they were last trimmed, those pages go that lie above the
+    /// high-water mark ([`PoolConfig::idle_bytes_max`]). Where more than
+    /// [`PoolConfig::stacks_warm_max`] of a size class are idle, those idle for longest lose all.
+    ///
+    /// Releasing a stack gives nothing back by itself, so this is the only way down from a peak.
+    /// It is meant for moments when the thread has nothing else to do, and not for each of them: a
+    /// stack costs a system call here, whether it has such pages or not.
     pub fn trim(&self, stacks_max: usize) -> usize {
         let mut shelves = self.shared.shelves.borrow_mut();
         let mut budget = stacks_max;
         let mut left = 0;
         for (index, shelf) in shelves.classes.iter_mut().enumerate() {
-            let todo = shelf.trim(SizeClass::at(index), self.shared.config.idle_bytes_max, budget);
-            budget = budget.saturating_sub(todo);
-            left += todo;
+            left += shelf.trim(SizeClass::at(index), &self.shared.config, &mut budget);
         }
-        left.saturating_sub(stacks_max)
+        left
     }
 
     /// What the pool holds at the moment. Walks its slabs.
@@ -227,11 +234,7 @@ impl Pool {
     #[inline]
     pub(crate) fn put(&self, stack: Stack) {
         let mut shelves = self.shared.shelves.borrow_mut();
-        let shelf = &mut shelves.classes[stack.class().index()];
-        shelf.push(stack.top());
-        if shelf.idle.len() - shelf.given_back > self.shared.config.stacks_warm_max {
-            shelf.give_back_oldest(stack.class());
-        }
+        shelves.classes[stack.class().index()].push(stack.top());
     }
 }
 
@@ -241,8 +244,8 @@ impl Default for Pool {
     }
 }
 
-impl std::fmt::Debug for Pool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
@@ -330,28 +333,26 @@ impl Shelf {
         self.idle.push(top);
     }
 
-    /// Takes the pages of the warm stack that has been idle for longest.
-    #[cold]
-    fn give_back_oldest(&mut self, class: SizeClass) {
-        give_back_below(self.idle[self.given_back], class, 0);
-        self.given_back += 1;
-        self.trimmed = self.trimmed.max(self.given_back);
-    }
-
-    /// Trims `stacks_max` stacks at most; returns how many there were to trim.
-    fn trim(&mut self, class: SizeClass, idle_bytes_max: usize, stacks_max: usize) -> usize {
+    /// [`Pool::trim`] for one class, at most `budget` stacks; returns how many are left to do.
+    fn trim(&mut self, class: SizeClass, config: &PoolConfig, budget: &mut usize) -> usize {
         self.lower_marks();
-        if class.bytes() <= idle_bytes_max {
+        let to_give_back = self.idle.len().saturating_sub(config.stacks_warm_max);
+        while self.given_back < to_give_back && *budget > 0 {
+            give_back_below(self.idle[self.given_back], class, 0);
+            self.given_back += 1;
+            *budget -= 1;
+        }
+        self.trimmed = self.trimmed.max(self.given_back);
+        if class.bytes() <= config.idle_bytes_max {
             self.trimmed = self.idle.len();
-            return 0;
         }
-        let todo = self.idle.len() - self.trimmed;
-        let now = todo.min(stacks_max);
-        for &top in &self.idle[self.trimmed..self.trimmed + now] {
-            give_back_below(top, class, idle_bytes_max);
+        while self.trimmed < self.idle.len() && *budget > 0 {
+            give_back_below(self.idle[self.trimmed], class, config.idle_bytes_max);
+            self.trimmed += 1;
+            *budget -= 1;
         }
-        self.trimmed += now;
-        todo
+        let unseen = self.trimmed.max(to_give_back);
+        to_give_back.saturating_sub(self.given_back) + (self.idle.len() - unseen)
     }
 
     /// Brings marks beyond the end back to it, before a stack that they would wrongly cover.

@@ -15,7 +15,7 @@ use std::ptr::{self, NonNull};
 use std::thread;
 
 use crate::block::{Header, State};
-use crate::overflow;
+use crate::report;
 use crate::switch::{Left, Switch};
 
 thread_local! {
@@ -62,6 +62,7 @@ pub(crate) fn running() -> Option<NonNull<Header>> {
 /// assert_eq!(fiber.resume(), Progress::Finished);
 /// ```
 #[inline]
+#[track_caller]
 pub fn suspend() {
     let Some(header) = running() else { nothing_to_suspend() };
     // SAFETY: a fiber that runs is alive: whoever resumed it borrows a handle, and whoever unwinds
@@ -74,6 +75,7 @@ pub fn suspend() {
 }
 
 #[cold]
+#[track_caller]
 fn nothing_to_suspend() -> ! {
     panic!("suspend: no fiber runs here; only code inside a fiber can be suspended");
 }
@@ -84,20 +86,21 @@ fn suspended_while_unwinding(header: &Header) -> ! {
     // Only the unwinding itself can be on its way here when none was before: this is a destructor,
     // and to throw from it would abort as well, without a name.
     if thread::panicking() && header.state.get() == State::Unwinding {
-        overflow::abort_naming(header, "called suspend in a destructor while it was being unwound");
+        report::abort_naming(header, "called suspend in a destructor while it was being unwound");
     }
     Switch::unwind_further();
 }
 
 /// Runs a fiber until it suspends itself or ends.
 #[inline]
+#[track_caller]
 pub(crate) fn resume(header: &Header) -> Progress {
     if !header.state.get().is_resumable() {
         not_resumable(header);
     }
     header.state.set(State::Running);
     let left = {
-        let _outer = Outer::set_inner(header);
+        let _entry = Entry::to(header);
         // SAFETY: the state says that the switch is suspended. `header` is borrowed from a handle
         // for as long as the fiber runs, so the stack stays.
         unsafe { header.switch.enter() }
@@ -123,7 +126,7 @@ pub(crate) fn resume(header: &Header) -> Progress {
 #[cold]
 pub(crate) unsafe fn unwind(header: &Header) {
     if cfg!(panic = "abort") {
-        overflow::abort_naming(
+        report::abort_naming(
             header,
             "was dropped before it ended, and panic=abort leaves no way to run its destructors",
         );
@@ -131,7 +134,7 @@ pub(crate) unsafe fn unwind(header: &Header) {
     let state = if thread::panicking() { State::UnwindingInPanic } else { State::Unwinding };
     header.state.set(state);
     {
-        let _outer = Outer::set_inner(header);
+        let _entry = Entry::to(header);
         // SAFETY: the fiber is suspended, as the caller promises.
         unsafe { header.switch.unwind() };
     }
@@ -141,7 +144,7 @@ pub(crate) unsafe fn unwind(header: &Header) {
 #[cold]
 #[track_caller]
 fn not_resumable(header: &Header) -> ! {
-    let name = overflow::Name::of(header);
+    let name = report::Name::of(header);
     match header.state.get() {
         State::Finished | State::Taken => panic!("resume: {name} has finished; it cannot go on"),
         _ if ptr::eq(RUNNING.get(), header) => {
@@ -154,19 +157,22 @@ fn not_resumable(header: &Header) -> ! {
     }
 }
 
-/// Sets [`RUNNING`] for the time that another stack is entered, and then sets it back.
-struct Outer(*const Header);
+/// The time that another stack is entered for: names its fiber in [`RUNNING`], and in the end the
+/// one that entered.
+struct Entry {
+    from: *const Header,
+}
 
-impl Outer {
+impl Entry {
     #[inline]
-    fn set_inner(header: &Header) -> Outer {
-        Outer(RUNNING.replace(header))
+    fn to(header: &Header) -> Entry {
+        Entry { from: RUNNING.replace(header) }
     }
 }
 
-impl Drop for Outer {
+impl Drop for Entry {
     #[inline]
     fn drop(&mut self) {
-        RUNNING.set(self.0);
+        RUNNING.set(self.from);
     }
 }

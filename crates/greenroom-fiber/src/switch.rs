@@ -5,8 +5,7 @@
 //! # The danger
 //!
 //! A switch exchanges the processor's stack pointer. Everything that the compiler believes about
-//! who owns which stack memory then rests on three promises, which every function here repeats in
-//! its Safety section:
+//! who owns which stack memory then rests on three promises, which the Safety sections here ask for:
 //!
 //! 1. a [`Switch`] is entered only while it is suspended, and left only from its own stack, so the
 //!    running stacks nest strictly;

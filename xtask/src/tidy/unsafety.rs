@@ -20,6 +20,8 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-fiber/src/signal_stack.rs", "registers memory that the kernel writes to"),
     ("crates/greenroom-fiber/src/slab.rs", "maps and unmaps the memory that stacks lie in"),
     ("crates/greenroom-fiber/src/switch.rs", "exchanges the stack pointer"),
+    ("crates/greenroom-fiber/tests/it/raw.rs", "faults on purpose, and asks for what is refused"),
+    ("crates/greenroom/src/debug/sample.rs", "handles a signal and walks the stack it interrupts"),
     ("crates/greenroom/src/hub/local.rs", "reaches the hub by a thread-local pointer"),
     ("crates/greenroom-hub/src/fork.rs", "maps a page that the kernel wipes in a forked child"),
     ("crates/greenroom-hub/src/poller/descriptor.rs", "borrows fds that are known by number only"),

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use greenroom_fiber::{Fiber, Options, Output, Pool, Progress, suspend};
 
+use crate::raw::{self, errno, set_errno};
+
 fn fiber<T: 'static>(body: impl FnOnce() -> T + 'static) -> Output<(), T> {
     Fiber::new(&Pool::new(), Options::default(), (), body).unwrap()
 }
@@ -199,39 +201,29 @@ fn fibers_may_hold_what_is_not_send() {
 #[test]
 fn an_unchecked_fiber_may_borrow_from_the_caller() {
     let mut sum = 0;
-    let pool = Pool::new();
-    {
-        let body = || {
-            sum += 1;
-            suspend();
-            sum += 2;
-        };
-        // SAFETY: the fiber finishes, and its handle is dropped, before the borrow ends.
-        let fiber = unsafe { Fiber::new_unchecked(&pool, Options::default(), (), body) }.unwrap();
-        while fiber.resume() == Progress::Suspended {}
-    }
-    assert_eq!(sum, 3);
+    let suspended = raw::run_borrowing(&Pool::new(), || {
+        sum += 1;
+        suspend();
+        sum += 2;
+    });
+    assert_eq!((sum, suspended), (3, 1));
 }
 
 #[test]
 fn errno_is_left_alone_by_resume_and_suspend() {
-    fn errno() -> &'static mut i32 {
-        // SAFETY: it points to this OS thread's errno, which nobody else borrows.
-        unsafe { &mut *libc::__errno_location() }
-    }
     let fiber = fiber(|| {
-        assert_eq!(*errno(), 11);
-        *errno() = 12;
+        assert_eq!(errno(), 11);
+        set_errno(12);
         suspend();
-        assert_eq!(*errno(), 13);
-        *errno() = 14;
+        assert_eq!(errno(), 13);
+        set_errno(14);
     });
-    *errno() = 11;
+    set_errno(11);
     fiber.resume();
-    assert_eq!(*errno(), 12);
-    *errno() = 13;
+    assert_eq!(errno(), 12);
+    set_errno(13);
     fiber.resume();
-    assert_eq!(*errno(), 14);
+    assert_eq!(errno(), 14);
     assert!(fiber.take().unwrap().is_ok());
 }
 

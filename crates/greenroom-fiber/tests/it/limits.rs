@@ -6,7 +6,7 @@ use greenroom_fiber::{
     Fiber, Guard, NotCreated, Options, Output, Pool, PoolConfig, Progress, STACK_SIZE_MIN, suspend,
 };
 
-use crate::child;
+use crate::{child, raw};
 
 /// Makes and parks fibers until the pool refuses, or `count_max` are there.
 fn fill(
@@ -53,7 +53,8 @@ fn mapping_count() -> usize {
 fn a_hundred_thousand_fibers_of_default_size_take_few_mappings() {
     let test = "limits::a_hundred_thousand_fibers_of_default_size_take_few_mappings";
     child::run(test, || {
-        let pool = Pool::new();
+        let config = PoolConfig { stacks_warm_max: 1000, ..PoolConfig::default() };
+        let pool = Pool::with_config(config);
         let before = mapping_count();
         let (fibers, refusal) = fill(&pool, Options::default().stack_size, 100_000);
         assert_eq!((fibers.len(), refusal), (100_000, None));
@@ -63,7 +64,8 @@ fn a_hundred_thousand_fibers_of_default_size_take_few_mappings() {
         assert_eq!(pool.stats().stacks_in_use, 100_000);
         finish(&fibers);
         drop(fibers);
-        assert_eq!((pool.stats().stacks_in_use, pool.stats().stacks_warm), (0, 16_384));
+        assert_eq!(pool.trim(usize::MAX), 0);
+        assert_eq!((pool.stats().stacks_in_use, pool.stats().stacks_warm), (0, 1000));
     })
     .assert_ok();
 }
@@ -74,7 +76,7 @@ fn without_address_space_a_fiber_is_refused_and_the_others_go_on() {
     child::run(test, || {
         let pool = Pool::new();
         // The list is there before the limit: what is wanted is a refusal by the pool.
-        limit_address_space(256 << 20);
+        raw::limit_address_space(256 << 20);
         let (fibers, refusal) = fill(&pool, 1 << 20, 10_000);
         let refusal = refusal.unwrap();
         assert!(refusal.contains("RLIMIT_AS"), "{refusal}");
@@ -115,14 +117,4 @@ fn without_mappings_a_protected_stack_is_refused_and_the_others_go_on() {
         finish(&again);
     })
     .assert_ok();
-}
-
-/// Allows this process so many bytes of address space more than it has.
-fn limit_address_space(bytes: u64) {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
-    let limit = pages * 4096 + bytes;
-    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-    // SAFETY: the pointer is valid.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
 }

@@ -1,6 +1,9 @@
 //! What greenroom-fiber promises, one behaviour a test; one file for each topic.
 
+#![deny(unsafe_code)]
+
 mod child;
+mod raw;
 
 mod life;
 mod nesting;

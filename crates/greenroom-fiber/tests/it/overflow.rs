@@ -5,7 +5,7 @@ use std::thread;
 
 use greenroom_fiber::{Fiber, GUARD_SIZE_MIN, Guard, Options, Pool, PoolConfig, suspend};
 
-use crate::child;
+use crate::{child, raw};
 
 /// Recurses until the stack is used up.
 #[inline(never)]
@@ -35,9 +35,9 @@ fn in_fiber<T: 'static>(body: impl FnOnce() -> T + 'static) {
     fiber.resume();
 }
 
-fn read_null() -> u8 {
-    // SAFETY: none. It is the fault that is wanted.
-    unsafe { black_box(std::ptr::null::<u8>()).read_volatile() }
+/// Dereferences what is nearly a null pointer.
+fn fault() {
+    raw::write_byte(black_box(8));
 }
 
 const REPORT: [&str; 4] = [
@@ -139,7 +139,7 @@ fn of_the_threads_own_stack_is_reported_by_std() {
 #[test]
 fn a_null_pointer_in_a_fiber_is_a_plain_fault() {
     let ended =
-        child::run("overflow::a_null_pointer_in_a_fiber_is_a_plain_fault", || in_fiber(read_null));
+        child::run("overflow::a_null_pointer_in_a_fiber_is_a_plain_fault", || in_fiber(fault));
     ended.assert_killed(libc::SIGSEGV, &[]);
     assert!(!ended.stderr.contains("greenroom"), "{}", ended.stderr);
 }
@@ -149,7 +149,7 @@ fn a_null_pointer_on_the_threads_own_stack_is_a_plain_fault() {
     let test = "overflow::a_null_pointer_on_the_threads_own_stack_is_a_plain_fault";
     let ended = child::run(test, || {
         in_fiber(|| ());
-        read_null();
+        fault();
     });
     ended.assert_killed(libc::SIGSEGV, &[]);
     assert!(!ended.stderr.contains("greenroom"), "{}", ended.stderr);
@@ -161,10 +161,7 @@ fn another_fibers_guard_is_a_plain_fault() {
         let pool = Pool::new();
         let other = Fiber::new(&pool, options(), (), || ()).unwrap();
         let address = other.stack_range().start - 1;
-        let fiber = Fiber::new(&pool, options(), (), move || {
-            // SAFETY: none. It is the fault that is wanted.
-            unsafe { std::ptr::with_exposed_provenance::<u8>(address).read_volatile() }
-        });
+        let fiber = Fiber::new(&pool, options(), (), move || raw::write_byte(address));
         let fiber = fiber.unwrap();
         fiber.resume();
     });

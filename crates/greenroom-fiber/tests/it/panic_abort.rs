@@ -6,19 +6,19 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Builds and runs the example with a panic strategy.
-fn run(panic: &str) -> Output {
+/// Builds and runs the example with `panic=abort`.
+fn run() -> Output {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("panic_abort");
     let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--package", "greenroom-fiber"])
+        .args(["build", "--quiet", "--package", "greenroom-fiber"])
         .args(["--example", "dropped_while_suspended"])
         .arg("--manifest-path")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .arg("--config")
-        .arg(format!("profile.dev.panic='{panic}'"))
+        .args(["--config", "profile.dev.panic='abort'"])
         .arg("--target-dir")
         .arg(&target_dir)
         .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")
         .status()
         .unwrap();
@@ -28,7 +28,7 @@ fn run(panic: &str) -> Output {
 
 #[test]
 fn a_suspended_fiber_that_is_dropped_aborts_and_is_named() {
-    let output = run("abort");
+    let output = run();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{stderr}");
     assert!(stderr.contains("greenroom: green thread \"host\" (id 7) was dropped"), "{stderr}");

@@ -9,6 +9,7 @@ use greenroom_fiber::{
 };
 
 use crate::child;
+use crate::raw::{self, resident_pages};
 
 /// A fiber that has used `bytes` of its stack, and is parked.
 pub(crate) fn parked(pool: &Pool, stack_size: usize, bytes: usize) -> Output<(), ()> {
@@ -18,24 +19,13 @@ pub(crate) fn parked(pool: &Pool, stack_size: usize, bytes: usize) -> Output<(),
     let Range { start, end } = fiber.stack_range();
     for address in (end - bytes..end - FRAMES_MAX.min(bytes)).step_by(4096) {
         assert!(start <= address);
-        // SAFETY: the fiber's frames are at the top of its stack; nothing lives below them.
-        unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(1) };
+        raw::write_byte(address);
     }
     fiber
 }
 
 /// More than a parked fiber's block and frames take.
 const FRAMES_MAX: usize = 12 << 10;
-
-/// How many pages of the range are in memory.
-fn resident_pages(range: Range<usize>) -> usize {
-    let mut pages = vec![0u8; range.len() / 4096];
-    let start = std::ptr::without_provenance_mut(range.start);
-    // SAFETY: the range is page-aligned, and the vector has a byte for each of its pages.
-    let failed = unsafe { libc::mincore(start, range.len(), pages.as_mut_ptr()) } != 0;
-    assert!(!failed, "{}", std::io::Error::last_os_error());
-    pages.iter().filter(|&&page| page & 1 == 1).count()
-}
 
 /// How many pages of the range are in memory, but for the uppermost 16 KiB.
 fn pages_above_the_mark(range: &Range<usize>) -> usize {
@@ -186,12 +176,13 @@ fn trim_never_touches_a_stack_in_use() {
 }
 
 #[test]
-fn above_the_warm_limit_the_stack_idle_for_longest_gives_its_pages_back() {
+fn above_the_warm_limit_trim_takes_all_pages_of_the_stacks_idle_for_longest() {
     let config = PoolConfig { stacks_warm_max: 2, ..PoolConfig::default() };
     let pool = Pool::with_config(config);
     let fibers: Vec<_> = (0..4).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 20 << 10)).collect();
     let ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
     drop(fibers);
+    assert_eq!((pool.stats().stacks_warm, pool.trim(1), pool.trim(usize::MAX)), (4, 3, 0));
     let stats = pool.stats();
     assert_eq!((stats.stacks_idle, stats.stacks_warm), (4, 2));
     let cold: Vec<_> = ranges.iter().map(|range| resident_pages(range.clone()) == 0).collect();
@@ -200,7 +191,7 @@ fn above_the_warm_limit_the_stack_idle_for_longest_gives_its_pages_back() {
     let fibers: Vec<_> = (0..4).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 20 << 10)).collect();
     assert_eq!(pool.stats().slabs, 1);
     drop(fibers);
-    assert_eq!(pool.stats().stacks_warm, 2);
+    assert_eq!(pool.stats().stacks_warm, 4);
 }
 
 #[test]
@@ -211,13 +202,24 @@ fn marks_stay_right_when_stacks_come_and_go() {
         (0..count).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 40 << 10)).collect()
     };
     drop(take(10));
-    assert_eq!(pool.stats().stacks_warm, 3);
-    assert_eq!(pool.trim(usize::MAX), 0);
+    assert_eq!((pool.trim(usize::MAX), pool.stats().stacks_warm), (0, 3));
     let eight = take(8);
     assert_eq!((pool.stats().stacks_warm, pool.trim(usize::MAX)), (0, 0));
     drop(eight);
-    assert_eq!((pool.stats().stacks_warm, pool.trim(0)), (3, 3));
-    assert_eq!(pool.trim(usize::MAX), 0);
+    // Eight that were used, above two that were not.
+    assert_eq!((pool.stats().stacks_warm, pool.trim(0)), (8, 8));
+    assert_eq!((pool.trim(6), pool.stats().stacks_warm), (2, 3));
+    assert_eq!((pool.trim(usize::MAX), pool.stats().stacks_warm), (0, 3));
+}
+
+#[test]
+fn the_smallest_stacks_are_given_back_though_they_have_nothing_above_the_mark() {
+    let config = PoolConfig { stacks_warm_max: 1, ..PoolConfig::default() };
+    let pool = Pool::with_config(config);
+    let fibers: Vec<_> = (0..3).map(|_| parked(&pool, STACK_SIZE_MIN, 0)).collect();
+    drop(fibers);
+    assert_eq!((pool.trim(0), pool.trim(usize::MAX)), (2, 0));
+    assert_eq!(pool.stats().stacks_warm, 1);
 }
 
 #[test]
