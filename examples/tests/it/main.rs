@@ -1,0 +1,15 @@
+//! Each example, run as a user would run it: as a process of its own, from outside.
+//!
+//! Knows the programs by what they print and by how they end, and nothing of their code.
+
+#![deny(unsafe_code)]
+
+mod program;
+
+mod crawl;
+mod hostile;
+
+mod chat;
+mod echo;
+mod forward;
+mod sleepers;
