@@ -17,13 +17,17 @@
 #[cfg(test)]
 mod model;
 
-use std::{collections::VecDeque, error, fmt, io, os::fd::RawFd};
+use std::{
+    collections::VecDeque,
+    error, fmt, io,
+    os::fd::{AsFd, AsRawFd, RawFd},
+};
 
 use rustix::io::Errno;
 
 use crate::{
     Interest, Readiness, Waiter, Wake,
-    poller::{Event, Poller, Token},
+    poller::{Bell, Event, Poller, Token},
     ready::Ready,
 };
 
@@ -232,22 +236,18 @@ impl<W: Waiter> Listeners<W> {
         ready: &mut Ready<W>,
     ) -> io::Result<SourceKey> {
         if let Some(key) = self.find(fd) {
-            if self.is_idle(key) {
-                self.release(key);
-            } else {
-                match poller.attach(fd, key.token()) {
-                    Err(error) if is(&error, Errno::EXIST) => {
-                        poller.reattach(fd, key.token())?;
-                        return Ok(self.own(key));
-                    }
-                    Ok(()) if !self.edges => return Ok(self.own(key)),
-                    Err(error) if is(&error, Errno::PERM) && self.is_refused(key) => {
-                        return Err(error);
-                    }
-                    // This file was not known, or is none: the one that is waited for is gone.
-                    _ => self.forget(key, ready),
-                };
-            }
+            match poller.attach(fd, key.token()) {
+                Err(error) if is(&error, Errno::EXIST) => {
+                    poller.reattach(fd, key.token())?;
+                    return Ok(self.own(key));
+                }
+                Ok(()) if !self.edges => return Ok(self.own(key)),
+                Err(error) if is(&error, Errno::PERM) && self.is_refused(key) => {
+                    return Err(error);
+                }
+                // This file was not known, or is none: the one that is waited for is gone.
+                _ => self.forget(key, ready),
+            };
         }
         let key = self.insert(fd, poller)?;
         let outcome = match poller.attach(fd, key.token()) {
@@ -279,6 +279,13 @@ impl<W: Waiter> Listeners<W> {
             poller.detach(source.fd);
             self.forget(key, ready);
         }
+    }
+
+    /// Whether a source is what it was when it was attached.
+    #[inline]
+    pub(crate) fn is_attached(&self, key: SourceKey) -> bool {
+        let source = self.sources.get(key.slot as usize);
+        source.is_some_and(|source| source.generation == key.generation)
     }
 
     /// What is known to be ready of an attached source; everything, if it is closed, so that the
@@ -402,14 +409,11 @@ impl<W: Waiter> Listeners<W> {
     pub(crate) fn rearm(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
         while let Some(key) = self.rearm.pop() {
             let Some(source) = self.get(key) else { continue };
-            let fd = source.fd;
-            if source.interest().is_none() || self.is_refused(key) {
+            if source.interest().is_none() || source.entry == Entry::Refused {
                 continue;
             }
             if !matches!(self.ask(key, poller), Ok(Asked::SameFile)) {
-                // Closed under its listeners. What was asked may have reached the file that has
-                // the number now.
-                poller.detach(fd);
+                // Closed under its listeners.
                 self.forget(key, ready);
             }
         }
@@ -427,9 +431,20 @@ impl<W: Waiter> Listeners<W> {
         self.always_ready = always_ready;
     }
 
-    /// True if the next turn will wake somebody without the kernel's help.
+    /// True if the next turn has somebody to wake or to arm, so that this one must not sleep.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.always_ready.is_empty()
+        !self.always_ready.is_empty() || !self.rearm.is_empty()
+    }
+
+    /// Asks for the memory of those an event will wake.
+    pub(crate) fn prefetch(&self, event: &Event) {
+        let key = SourceKey::from_token(event.token);
+        let Some(source) = self.sources.get(key.slot as usize) else { return };
+        for direction in [&source.read, &source.write] {
+            if let Some(first) = &direction.first {
+                first.waiter.prefetch();
+            }
+        }
     }
 
     /// Wakes whoever an event is for. A stale event is for nobody.
@@ -459,13 +474,20 @@ impl<W: Waiter> Listeners<W> {
         self.listeners_count -= spent;
     }
 
-    /// A new poller has taken the old one's place and knows nothing: tells it everything again.
-    pub(crate) fn introduce_all(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {
+    /// A new poller has taken the old one's place and knows nothing but the hub's bell: tells it
+    /// everything again.
+    pub(crate) fn introduce_all(&mut self, bell: &Bell, poller: &mut Poller, ready: &mut Ready<W>) {
+        let bell = bell.as_fd().as_raw_fd();
         self.edges = poller.has_edges();
         let edges = self.edges;
         for slot in 0..self.sources.len() {
             let source = &mut self.sources[slot];
             let key = SourceKey { slot: slot_number(slot), generation: source.generation };
+            if source.fd == bell {
+                // It has the number of a file that a forked child closed before it came here.
+                self.forget(key, ready);
+                continue;
+            }
             if source.fd < 0 || source.entry == Entry::Refused {
                 continue;
             }
@@ -473,7 +495,6 @@ impl<W: Waiter> Listeners<W> {
             let (fd, owned, listened) = (source.fd, source.owners > 0, source.interest());
             let outcome = if owned && edges {
                 source.entry = Entry::Watched;
-                source.ready = Readiness::READ.union(Readiness::WRITE);
                 poller.attach(fd, key.token())
             } else if listened.is_none() {
                 Ok(())

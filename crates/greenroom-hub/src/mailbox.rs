@@ -90,8 +90,9 @@ impl Inbox {
     /// Moves all letters to the end of `into`.
     pub(crate) fn take(&mut self, into: &mut Vec<WakeId>) {
         // First the state, then the letters: one dropped in between is taken now and found
-        // missing later, which costs a look; the other order would lose it.
-        self.shared.state.store(EMPTY, Ordering::Release);
+        // missing later, which costs a look; the other order would lose it. A swap, for only
+        // exchanges come in one order that all agree on.
+        self.shared.state.swap(EMPTY, Ordering::AcqRel);
         let mut letters = self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner);
         into.append(&mut letters);
     }

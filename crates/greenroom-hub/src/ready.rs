@@ -36,10 +36,13 @@ impl<W> Ready<W> {
         }
     }
 
-    /// The waiter `ahead` places from the front, if the order is first come first run.
-    #[inline]
-    pub(crate) fn peek(&self, ahead: usize) -> Option<&W> {
-        self.queue.get(ahead)
+    /// Asks for the memory of the next `count` waiters.
+    #[inline(never)]
+    pub(crate) fn prefetch(&self, count: usize)
+    where
+        W: Waiter,
+    {
+        self.queue.iter().take(count).for_each(W::prefetch);
     }
 
     #[inline]

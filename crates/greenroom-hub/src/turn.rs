@@ -34,6 +34,17 @@ const RUNS_PER_TURN_MIN: usize = 64;
 /// A turn runs at most so many.
 const RUNS_PER_TURN_MAX: usize = 1024;
 
+/// A turn fires at most so many timers, and the others in the next, which does not sleep before. So
+/// those woken are still in the cache when they run.
+const TIMERS_PER_TURN_MAX: usize = 256;
+
+/// So many waiters are asked for at once when they are not in the cache. The misses, of the cache
+/// and of the tables of pages, then overlap; asked for one by one they add up.
+const PREFETCHED_AT_ONCE: usize = 8;
+
+/// So many waiters, of those that ran last, are taken to be in the cache.
+const CACHED_MAX: usize = 64;
+
 const _: () = assert!(RUNS_PER_TURN_MIN <= RUNS_PER_TURN_MAX);
 const _: () = assert!(EVENTS_PER_TURN_MAX <= RUNS_PER_TURN_MAX);
 
@@ -57,9 +68,7 @@ impl<W: Waiter> Hub<W> {
         }
         self.listeners.rearm(&mut self.poller, &mut self.ready);
         self.now = self.clock.now();
-        while let Some(waiter) = self.timers.pop_due(self.now) {
-            self.ready.wake(waiter, Wake::Expired);
-        }
+        self.fire();
     }
 
     /// True if [`wait`](Hub::wait) would sleep: nobody is ready. The moment for chores.
@@ -92,6 +101,9 @@ impl<W: Waiter> Hub<W> {
     #[inline]
     pub fn pop(&mut self) -> Option<W> {
         self.left = self.left.checked_sub(1)?;
+        if self.left.is_multiple_of(PREFETCHED_AT_ONCE) && self.ready.len() > CACHED_MAX {
+            self.ready.prefetch(PREFETCHED_AT_ONCE);
+        }
         self.ready.pop()
     }
 
@@ -121,7 +133,7 @@ impl<W: Waiter> Hub<W> {
         self.sleeps += 1;
         if self.clock.is_virtual() && !self.poller.is_simulated() {
             self.poll(Some(Duration::ZERO))?;
-            let settled = self.ready.len() > 0 || self.inbox.has_letters();
+            let settled = !self.is_idle() || self.inbox.has_letters();
             match deadline {
                 _ if settled => {}
                 // Time stands still while another OS thread works for us.
@@ -148,14 +160,36 @@ impl<W: Waiter> Hub<W> {
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         debug_assert!(self.events.is_empty(), "events are delivered in the turn that took them");
         self.poller.wait(timeout, &mut self.events)?;
-        for event in self.events.drain(..) {
-            if event.token == BELL {
-                self.inbox.bell().mute();
-            } else {
-                self.listeners.deliver(event, &mut self.ready);
+        for events in self.events.chunks(PREFETCHED_AT_ONCE) {
+            if events.len() == PREFETCHED_AT_ONCE {
+                events.iter().for_each(|event| self.listeners.prefetch(event));
+            }
+            for &event in events {
+                if event.token == BELL {
+                    self.inbox.bell().mute();
+                } else {
+                    self.listeners.deliver(event, &mut self.ready);
+                }
             }
         }
+        self.events.clear();
         Ok(())
+    }
+
+    /// Wakes those whose deadline has passed: all are taken out, then all woken, so that the memory
+    /// of one is on its way while another's is looked for.
+    fn fire(&mut self) {
+        while self.due.len() < TIMERS_PER_TURN_MAX
+            && let Some(waiter) = self.timers.pop_due(self.now)
+        {
+            self.due.push(waiter);
+        }
+        if self.due.len() >= PREFETCHED_AT_ONCE {
+            self.due.iter().for_each(W::prefetch);
+        }
+        for waiter in self.due.drain(..) {
+            self.ready.wake(waiter, Wake::Expired);
+        }
     }
 
     #[cold]
@@ -210,7 +244,7 @@ impl<W: Waiter> Hub<W> {
     fn replace_poller(&mut self, mut poller: Poller) -> io::Result<()> {
         poller.watch_bell(self.inbox.bell())?;
         self.poller = poller;
-        self.listeners.introduce_all(&mut self.poller, &mut self.ready);
+        self.listeners.introduce_all(self.inbox.bell(), &mut self.poller, &mut self.ready);
         Ok(())
     }
 }

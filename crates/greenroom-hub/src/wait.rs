@@ -20,6 +20,13 @@ pub trait Waiter: Clone {
     /// run user code or switch stacks. The same holds for the waiter's destructor, for a wake that
     /// comes second may drop the last clone.
     fn settle(&self, wake: Wake) -> bool;
+
+    /// Asks the processor for the memory that `settle`, and soon running the waiter, will touch.
+    ///
+    /// A hint; by default nothing. It pays where so many wait that their memory is not in the
+    /// cache.
+    #[inline]
+    fn prefetch(&self) {}
 }
 
 /// Why a wait ended.

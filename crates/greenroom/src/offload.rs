@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
-    thread::Result as Outcome,
+    thread::{Result as Outcome, panicking},
     time::Duration,
 };
 
@@ -38,6 +38,8 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 ///
 /// With what `f` panics with. If no helper can be started. In a hub callback, which may not wait.
 ///
+/// In a destructor that runs because of a panic there is no waiting: `f` runs on this OS thread.
+///
 /// # Examples
 ///
 /// ```
@@ -59,10 +61,14 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if panicking() {
+        return f();
+    }
     let slot: Arc<Mutex<Option<Outcome<T>>>> = Arc::default();
     let result = Arc::clone(&slot);
-    let mailbox = local().hub.borrow().mailbox();
     let wake = park::until_posted(Blocked::Offload(what), |id| {
+        // Asked for after the wait was announced: a child of a fork has a new one from then on.
+        let mailbox = local().hub.borrow().mailbox();
         helpers().submit(Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(f));
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
@@ -74,7 +80,7 @@ where
         Ok(Wake::Called) => {}
         Ok(Wake::Orphaned) => panic!("{what} was lost: the process forked, without its helpers"),
         Ok(wake) => unreachable!("offloaded work is not ended by {wake:?}"),
-        Err(park::Unwinding) => panic!("{what} cannot be waited for while a thread unwinds"),
+        Err(park::Unwinding) => unreachable!("nobody who unwinds comes here"),
     }
     let outcome = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     match outcome.expect("who calls has left an outcome") {
@@ -150,7 +156,9 @@ impl Helpers {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job();
+                // A job catches its own panics; but a result that nobody waits for any more is
+                // dropped here, and that may panic too.
+                std::mem::forget(catch_unwind(AssertUnwindSafe(job)));
                 state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }

@@ -26,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use greenroom_hub::{Backend, Chance, Clock, Wake};
 
 use crate::{
+    debug::say,
     hub::local::{install, local},
     thread::{Blocked, park},
 };
@@ -80,7 +81,7 @@ pub fn run_seeded<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
     match catch_unwind(AssertUnwindSafe(|| on_fresh_hub(Backend::default(), Some(seed), f))) {
         Ok(value) => value,
         Err(payload) => {
-            eprintln!("greenroom: this run's seed is {seed}");
+            say(format_args!("this run's seed is {seed}"));
             resume_unwind(payload);
         }
     }
@@ -104,11 +105,7 @@ pub fn wait_all_parked() {
     }
 }
 
-fn on_fresh_hub<T: Send>(
-    backend: Backend,
-    seed: Option<u64>,
-    f: impl FnOnce() -> T + Send,
-) -> T {
+fn on_fresh_hub<T: Send>(backend: Backend, seed: Option<u64>, f: impl FnOnce() -> T + Send) -> T {
     let on_thread = move || {
         let local = match install(backend, Clock::manual()) {
             Ok(local) => local,

@@ -555,7 +555,7 @@ impl Account {
         for _ in 0..TURNS_MAX {
             self.play(Step::Turn);
             let once = |index: &usize| !self.waits[*index].lasting;
-            if self.due().filter(once).next().is_none() {
+            if !self.due().any(|index| once(&index)) {
                 return;
             }
         }

@@ -14,7 +14,7 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, OwnedFd, RawFd},
+    os::fd::{AsFd, RawFd},
     time::Duration,
 };
 
@@ -26,10 +26,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{BELL, Bell, EVENTS_PER_TURN_MAX, Event, Readiness, Token, descriptor::by_number};
+use super::{
+    BELL, Bell, EVENTS_PER_TURN_MAX, Event, Readiness, Token,
+    descriptor::{Owned, by_number},
+};
 
 pub(crate) struct Epoll {
-    set: OwnedFd,
+    set: Owned,
     reports: Vec<epoll::Event>,
 }
 
@@ -50,7 +53,7 @@ const EDGES: EventFlags = EventFlags::IN
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Epoll { set, reports: Vec::with_capacity(EVENTS_PER_TURN_MAX) })
+        Ok(Epoll { set: set.into(), reports: Vec::with_capacity(EVENTS_PER_TURN_MAX) })
     }
 
     pub(crate) fn watch_bell(&mut self, bell: &Bell) -> io::Result<()> {

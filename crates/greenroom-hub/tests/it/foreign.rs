@@ -8,9 +8,12 @@ use std::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
-use greenroom_hub::{Interest, ListenError, ListenerKey, Outcome, Readiness, Wake};
+use greenroom_hub::{
+    Backend, Clock, Hub, Interest, ListenError, ListenerKey, Outcome, Readiness, Wake,
+};
 use rustix::{
     event::{EventfdFlags, eventfd},
     io::Errno,
@@ -437,6 +440,50 @@ fn the_hub_does_not_sleep_beside_a_regular_file() {
         assert!(lasting.wakes().len() >= 2);
         assert_eq!(stage.clock.now(), before, "somebody was ready all the time");
     });
+}
+
+#[test]
+fn the_hub_does_not_sleep_while_somebody_waits_behind_the_dead() {
+    on_every_backend(|stage| {
+        stage.hub.allow_multiple_waiters(true);
+        let file = File::open("/proc/self/exe").unwrap();
+        let dead = Probe::new("dead");
+        stage.hub.call(dead.clone());
+        assert_eq!(stage.names(), ["dead"]);
+        stage.hub.listen_fd(file.as_raw_fd(), Interest::Read, dead, false).unwrap();
+        stage.wait_for(&file, Interest::Read, "alive");
+        stage.hub.arm(stage.at(10), Probe::new("sleeper"));
+        stage.hub.prepare();
+        assert_eq!(stage.hub.wait().unwrap(), Outcome::Continue);
+        assert!(stage.pop_all().is_empty(), "it was the turn of the dead");
+        assert_eq!(stage.clock.now(), stage.at(0), "nobody slept over it");
+        assert_eq!(stage.names(), ["alive"]);
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_does_not_end_a_sleep() {
+    // Only in poll's list does it cost nothing to be taken out; epoll may report once more.
+    for close in [false, true] {
+        let mut hub = Hub::new(Backend::Poll, Clock::monotonic()).unwrap();
+        let (here, mut there) = pair();
+        let fd = here.as_raw_fd();
+        let key = hub.listen_fd(fd, Interest::Read, Probe::new("gone"), false).unwrap();
+        if close {
+            hub.notify_close(fd);
+            hub.prepare();
+            hub.wait().expect("a look never fails");
+            assert_eq!(hub.pop().map(|probe| probe.name()), Some("gone"));
+        } else {
+            hub.unlisten(key);
+        }
+        there.write_all(b"x").unwrap();
+        let deadline = hub.clock().now() + Duration::from_millis(5);
+        hub.arm(deadline, Probe::new("sleeper"));
+        hub.prepare();
+        hub.wait().expect("a sleep never fails");
+        assert!(hub.clock().now() >= deadline);
+    }
 }
 
 #[test]

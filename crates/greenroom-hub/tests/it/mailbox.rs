@@ -3,18 +3,18 @@
 //! Where the hub's sleep in the kernel is what is tested, it is a real one, on the monotonic clock.
 
 use std::{
-    fs,
     os::fd::AsRawFd,
     sync::{Arc, Barrier},
     thread,
+    time::Duration,
 };
 
 use greenroom_hub::{Backend, Clock, Hub, Interest, Mailbox, Outcome, Wake};
-use rustix::thread::{Pid, gettid};
+use rustix::thread::gettid;
 
 use crate::{
     fds::pair,
-    stage::{Probe, on_every_backend},
+    stage::{Probe, on_every_backend, until_asleep},
 };
 
 fn on_the_monotonic_clock(play: impl Fn(&mut Hub<Probe>)) {
@@ -24,29 +24,30 @@ fn on_the_monotonic_clock(play: impl Fn(&mut Hub<Probe>)) {
     }
 }
 
+/// A hub that misses a call hears it all the same when its longest sleep, a minute, is over.
+const SLEPT_THROUGH: Duration = Duration::from_secs(30);
+
+/// One turn, which may sleep but not through a call.
+fn turn(hub: &mut Hub<Probe>) {
+    let start = hub.clock().now();
+    hub.prepare();
+    assert_eq!(hub.wait().expect("a sleep never fails"), Outcome::Continue);
+    assert!(hub.clock().now() - start < SLEPT_THROUGH, "nothing ended the sleep");
+}
+
 /// Takes turns until somebody is handed out.
 fn run(hub: &mut Hub<Probe>) -> Probe {
     loop {
-        hub.prepare();
-        assert_eq!(hub.wait().expect("a sleep never fails"), Outcome::Continue);
+        turn(hub);
         if let Some(probe) = hub.pop() {
             return probe;
         }
     }
 }
 
-/// Returns when an OS thread of this process is asleep in the kernel.
-fn until_asleep(thread: Pid) {
-    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
-    loop {
-        let stat = fs::read_to_string(&path).expect("the thread lives");
-        // The name is in parentheses and may hold anything; the state follows it.
-        let (_, after_name) = stat.rsplit_once(") ").expect("a name stands before the state");
-        if after_name.starts_with('S') {
-            return;
-        }
-        thread::yield_now();
-    }
+/// Where `/proc` has this OS thread.
+fn this_thread() -> String {
+    format!("/proc/self/task/{}", gettid().as_raw_nonzero())
 }
 
 #[test]
@@ -60,9 +61,9 @@ fn a_call_wakes_a_hub_that_sleeps() {
     on_the_monotonic_clock(|hub| {
         for _ in 0..20 {
             let id = hub.expect(Probe::new("remote"));
-            let (mailbox, sleeper) = (hub.mailbox(), gettid());
+            let (mailbox, sleeper) = (hub.mailbox(), this_thread());
             let caller = thread::spawn(move || {
-                until_asleep(sleeper);
+                until_asleep(&sleeper);
                 mailbox.wake(id);
             });
             assert_eq!(run(hub).wakes(), [Wake::Called]);
@@ -90,11 +91,11 @@ fn a_call_is_heard_by_a_hub_that_is_awake() {
 fn a_letter_keeps_the_hub_from_falling_asleep() {
     on_the_monotonic_clock(|hub| {
         let id = hub.expect(Probe::new("remote"));
-        let mailbox = hub.mailbox();
+        let (mailbox, start) = (hub.mailbox(), hub.clock().now());
         hub.prepare();
         mailbox.wake(id);
-        // Slept through, this would last a minute.
         hub.wait().expect("a sleep never fails");
+        assert!(hub.clock().now() - start < SLEPT_THROUGH, "nothing ended the sleep");
         assert_eq!(run(hub).wakes(), [Wake::Called]);
     });
 }
@@ -104,15 +105,17 @@ fn a_virtual_clock_stands_still_while_another_thread_is_expected() {
     on_every_backend(|stage| {
         let id = stage.hub.expect(Probe::new("remote"));
         stage.hub.arm(stage.at(10), Probe::new("sleeper"));
-        let (mailbox, sleeper) = (stage.hub.mailbox(), gettid());
+        let (mailbox, sleeper) = (stage.hub.mailbox(), this_thread());
+        let start = Clock::monotonic().now();
         let caller = thread::spawn(move || {
-            until_asleep(sleeper);
+            until_asleep(&sleeper);
             mailbox.wake(id);
         });
         while stage.hub.stats().expected > 0 {
             assert_eq!(stage.sleep(), Outcome::Continue);
             stage.hub.prepare();
         }
+        assert!(Clock::monotonic().now() - start < SLEPT_THROUGH, "nothing ended the sleep");
         caller.join().expect("a call never fails");
         assert_eq!(stage.clock.now(), stage.at(0));
         assert_eq!(stage.names(), ["remote"]);
@@ -170,9 +173,9 @@ fn fds_are_heard_of_while_a_letter_is_expected() {
         let (here, there) = pair();
         hub.expect(Probe::new("remote"));
         hub.listen_fd(here.as_raw_fd(), Interest::Read, Probe::new("reader"), false).unwrap();
-        let sleeper = gettid();
+        let sleeper = this_thread();
         let writer = thread::spawn(move || {
-            until_asleep(sleeper);
+            until_asleep(&sleeper);
             drop(there);
         });
         assert_eq!(run(hub).name(), "reader");
@@ -201,8 +204,7 @@ fn of_letters_from_many_threads_none_is_lost() {
         start.wait();
         let mut heard = 0;
         while heard < THREADS * LETTERS {
-            hub.prepare();
-            assert_eq!(hub.wait().expect("a sleep never fails"), Outcome::Continue);
+            turn(hub);
             while hub.pop().is_some() {
                 heard += 1;
             }

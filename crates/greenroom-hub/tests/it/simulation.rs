@@ -38,13 +38,22 @@ struct Script {
     parked: Cell<bool>,
     wake: Cell<Option<Wake>>,
     wait: RefCell<Option<Wait>>,
+    generations: Generations,
+    /// Which file its place held when it was woken.
+    woken_in: Cell<u64>,
 }
+
+/// For each place: how many files were opened there before the one that is.
+type Generations = Rc<RefCell<Vec<u64>>>;
 
 impl Waiter for Thread {
     fn settle(&self, wake: Wake) -> bool {
         let parked = self.0.parked.replace(false);
         if parked {
             self.0.wake.set(Some(wake));
+            if let Some(file) = self.0.wait.borrow().as_ref().and_then(|wait| wait.file.as_ref()) {
+                self.0.woken_in.set(self.0.generations.borrow()[file.place]);
+            }
         }
         parked
     }
@@ -74,7 +83,6 @@ struct FileWait {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     fd: RawFd,
-    generation: u64,
     source: Option<SourceKey>,
 }
 
@@ -84,6 +92,7 @@ struct Run {
     clock: Clock,
     chance: Chance,
     places: Vec<Place>,
+    generations: Generations,
     /// Who waits to be called, longest first.
     callable: VecDeque<Thread>,
     /// What another OS thread would be working on.
@@ -112,14 +121,16 @@ impl Run {
             clock,
             chance,
             places: Vec::new(),
+            generations: Generations::default(),
             callable: VecDeque::new(),
             offloaded: VecDeque::new(),
             finished: 0,
             trace: DefaultHasher::new(),
         };
         for _ in 0..FILES_SHARED + THREADS {
-            let place = run.open(0);
+            let place = run.open();
             run.places.push(place);
+            run.generations.borrow_mut().push(0);
         }
         run
     }
@@ -133,6 +144,8 @@ impl Run {
                 parked: Cell::new(false),
                 wake: Cell::new(None),
                 wait: RefCell::new(None),
+                generations: Rc::clone(&self.generations),
+                woken_in: Cell::new(0),
             })));
         }
         for _ in 0..TURNS_MAX {
@@ -178,16 +191,16 @@ impl Run {
 
     // Files.
 
-    fn open(&mut self, generation: u64) -> Place {
+    fn open(&mut self) -> Place {
         let fd = self.sim.open();
         let attached = self.chance.percent(50);
         let source = attached.then(|| self.hub.attach(fd).expect("the file is open"));
-        Place { fd, generation, source }
+        Place { fd, source }
     }
 
     /// Closes what is open in a place and opens another file there, mostly under the same number.
     fn reopen(&mut self, index: usize) {
-        let Place { fd, generation, source } = self.places[index];
+        let Place { fd, source } = self.places[index];
         if let (Some(source), true) = (source, self.chance.percent(70)) {
             self.hub.detach(source);
             self.sim.close(fd);
@@ -198,7 +211,13 @@ impl Run {
             self.sim.close(fd);
             self.hub.notify_close(fd);
         }
-        self.places[index] = self.open(generation + 1);
+        self.places[index] = self.open();
+        self.generations.borrow_mut()[index] += 1;
+    }
+
+    /// True if the file that was waited for is still open in its place.
+    fn is_open(&self, file: &FileWait) -> bool {
+        self.generations.borrow()[file.place] == file.generation
     }
 
     // Threads.
@@ -211,8 +230,9 @@ impl Run {
         let over = thread.0.wait.take();
         if let (Some(wait), Some(wake)) = (over, wake) {
             self.disarm(&wait);
-            self.check(&wait, wake);
+            self.check(&wait, wake, thread.0.woken_in.get());
             if let Some(file) = wait.file.filter(|_| matches!(wake, Wake::Ready(_)))
+                && self.is_open(&file)
                 && !self.use_up(&file)
             {
                 // Somebody was faster, or the kernel was wrong: wait again, as a retried call does.
@@ -244,7 +264,7 @@ impl Run {
     }
 
     /// Whether a wait ended as it may, and in time.
-    fn check(&self, wait: &Wait, wake: Wake) {
+    fn check(&self, wait: &Wait, wake: Wake, woken_in: u64) {
         let now = self.clock.now();
         if let Some((deadline, _)) = wait.deadline {
             assert!(now <= deadline, "{:?} too late", now - deadline);
@@ -256,16 +276,13 @@ impl Run {
             }
             (Wake::Ready(readiness), Some(file)) => {
                 assert!(readiness.satisfies(file.interest));
-                let generation = self.places[file.place].generation;
-                assert_eq!(generation, file.generation, "woken for another file");
+                assert_eq!(woken_in, file.generation, "woken for another file");
                 if file.place >= FILES_SHARED {
                     let lateness = now - file.fed.max(wait.since);
                     assert!(lateness <= LATENESS_MAX, "{lateness:?} too late");
                 }
             }
-            (Wake::Closed, Some(file)) => {
-                assert!(self.places[file.place].generation > file.generation, "it is open");
-            }
+            (Wake::Closed, Some(file)) => assert!(!self.is_open(file)),
             (Wake::Called, None) => {}
             (wake, _) => panic!("woken by {wake:?} while waiting for {wait:?}"),
         }
@@ -324,7 +341,8 @@ impl Run {
     }
 
     fn wait_for_file(&mut self, thread: &Thread, index: usize, interest: Interest) {
-        let Place { fd, generation, source } = self.places[index];
+        let Place { fd, source } = self.places[index];
+        let generation = self.generations.borrow()[index];
         let delay = self.delay();
         let fed = self.clock.now() + delay;
         self.sim.make_ready(fd, Readiness::from(interest), fed);
@@ -336,7 +354,8 @@ impl Run {
         };
         let listener = listened.unwrap_or_else(|error| panic!("the file is open: {error}"));
         let file = FileWait { place: index, generation, interest, listener, fed };
-        self.park(thread, Some(file), None, false);
+        // Where several wait, two feeds may come to one readiness, and one thread takes it all.
+        self.park(thread, Some(file), None, index < FILES_SHARED);
     }
 
     fn park(
@@ -363,7 +382,7 @@ impl Run {
 
 #[test]
 fn seeded_runs_finish_in_time_and_repeat() {
-    with_seeds(40, |seed| {
+    with_seeds(150, |seed| {
         let trace = Run::new(seed).finish();
         assert_eq!(trace, Run::new(seed).finish(), "a run repeats from its seed");
     });
@@ -371,7 +390,7 @@ fn seeded_runs_finish_in_time_and_repeat() {
 
 #[test]
 fn seeded_runs_differ_from_each_other() {
-    with_seeds(10, |seed| {
+    with_seeds(20, |seed| {
         assert_ne!(Run::new(seed).finish(), Run::new(seed + 1).finish());
     });
 }

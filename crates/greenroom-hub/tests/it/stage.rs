@@ -4,8 +4,9 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
+    fmt, fs,
     rc::Rc,
+    thread,
     time::Duration,
 };
 
@@ -43,6 +44,11 @@ impl Probe {
     /// Begins another wait.
     pub(crate) fn wait_again(&self) {
         assert!(!self.0.waits.replace(true), "{} waits already", self.0.name);
+    }
+
+    /// True if both are the same waiter.
+    pub(crate) fn is(&self, other: &Probe) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// How many hold this waiter.
@@ -138,4 +144,18 @@ pub(crate) fn on_every_backend(play: impl Fn(&mut Stage)) {
 /// Plays a test that only epoll can pass, for it needs a backend that keeps files.
 pub(crate) fn on_epoll(play: impl Fn(&mut Stage)) {
     play(&mut Stage::new(Backend::Epoll));
+}
+
+/// Returns when a task of the kernel is asleep. `task` is where `/proc` has it.
+pub(crate) fn until_asleep(task: &str) {
+    let path = format!("{task}/stat");
+    loop {
+        let stat = fs::read_to_string(&path).expect("the task lives");
+        // The name is in parentheses and may hold anything; the state follows it.
+        let (_, after_name) = stat.rsplit_once(") ").expect("a name stands before the state");
+        if after_name.starts_with('S') {
+            return;
+        }
+        thread::yield_now();
+    }
 }

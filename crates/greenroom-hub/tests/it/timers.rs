@@ -190,3 +190,45 @@ fn many_timers_armed_and_cancelled_leave_nothing_behind() {
         assert_eq!(stage.hub.next_deadline(), None);
     });
 }
+
+#[test]
+fn a_thousand_timers_due_at_once_fire_in_order_and_in_time() {
+    on_every_backend(|stage: &mut Stage| {
+        let sleepers: Vec<_> = (0..1000).map(|_| Probe::new("one of many")).collect();
+        for sleeper in &sleepers {
+            stage.hub.arm(stage.at(10), sleeper.clone());
+        }
+        stage.hub.arm(stage.at(11), Probe::new("later"));
+        assert_eq!(stage.sleep(), Outcome::Continue);
+        let mut fired = Vec::new();
+        while fired.len() < sleepers.len() {
+            let turn = stage.turn();
+            assert!(!turn.is_empty(), "as long as some are due, each turn fires some");
+            fired.extend(turn);
+        }
+        assert!(fired.iter().zip(&sleepers).all(|(fired, armed)| fired.is(armed)));
+        assert_eq!((fired.len(), stage.clock.now()), (sleepers.len(), stage.at(10)));
+    });
+}
+
+#[test]
+fn timers_of_the_dead_do_not_delay_those_of_the_living() {
+    on_every_backend(|stage: &mut Stage| {
+        let dead = Probe::new("dead");
+        stage.hub.call(dead.clone());
+        stage.turn();
+        for _ in 0..1000 {
+            stage.hub.arm(stage.at(10), dead.clone());
+        }
+        stage.hub.arm(stage.at(10), Probe::new("alive"));
+        assert_eq!(stage.sleep(), Outcome::Continue);
+        let turns = (0..10).position(|_| {
+            stage.hub.prepare();
+            assert_eq!(stage.hub.wait().expect("a sleep never fails"), Outcome::Continue);
+            stage.pop_all().iter().any(|probe| probe.name() == "alive")
+        });
+        assert!(turns.is_some());
+        assert_eq!(stage.clock.now(), stage.at(10), "nobody slept with a timer due");
+        assert_eq!(dead.holders(), 1);
+    });
+}

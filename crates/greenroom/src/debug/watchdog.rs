@@ -4,14 +4,17 @@
 
 use std::{
     fmt::Write as _,
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use greenroom_hub::{Clock, Instant};
 
 use crate::{
-    debug::{Pulse, sample},
+    debug::{Pulse, sample, say, trace},
     hub::local::{Local, local},
 };
 
@@ -19,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "the watch ends when this is dropped"]
 pub struct Watchdog {
-    pulse: Arc<Pulse>,
+    number: u64,
 }
 
 /// Reports every green thread and callback of this OS thread that runs for longer than `limit`
@@ -48,9 +51,7 @@ pub struct Watchdog {
 /// // green threads that hold the loop for longer are reported from here on
 /// ```
 pub fn watch(limit: Duration) -> Watchdog {
-    let local = local();
-    watch_local(local, limit);
-    Watchdog { pulse: Arc::clone(&local.pulse) }
+    Watchdog { number: watch_local(local(), limit) }
 }
 
 /// Watches a hub that is being made, if the environment asks for it.
@@ -58,15 +59,20 @@ pub(crate) fn watch_if_asked(local: &Local) {
     let Some(setting) = std::env::var_os("GREENROOM_WATCHDOG") else { return };
     let millis = setting.to_str().and_then(|text| text.trim().parse().ok());
     match millis.filter(|&millis: &u64| millis > 0) {
-        Some(millis) => watch_local(local, Duration::from_millis(millis)),
+        Some(millis) => {
+            watch_local(local, Duration::from_millis(millis));
+        }
         None => panic!("GREENROOM_WATCHDOG is {setting:?}; it must be milliseconds, from 1 up"),
     }
 }
 
-/// The watch ends when the hub's pulse is gone, or when somebody takes it back.
-fn watch_local(local: &Local, limit: Duration) {
+/// The watch ends when the hub's pulse is gone, or when somebody takes it back by its number.
+fn watch_local(local: &Local, limit: Duration) -> u64 {
+    static WATCHES_TOTAL: AtomicU64 = AtomicU64::new(0);
     assert!(!limit.is_zero(), "nobody can run for no time at all");
+    let number = WATCHES_TOTAL.fetch_add(1, Ordering::Relaxed);
     watchman().add(Watched {
+        number,
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         pulse: Arc::downgrade(&local.pulse),
         limit,
@@ -74,15 +80,13 @@ fn watch_local(local: &Local, limit: Duration) {
         since: Clock::monotonic().now(),
         told: false,
     });
+    number
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        let pulse = Arc::downgrade(&self.pulse);
         let mut watched = watchman().watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = watched.iter().position(|one| one.pulse.ptr_eq(&pulse)) {
-            watched.swap_remove(place);
-        }
+        watched.retain(|one| one.number != self.number);
     }
 }
 
@@ -92,6 +96,8 @@ struct Watchman {
 }
 
 struct Watched {
+    /// One hub may be watched more than once.
+    number: u64,
     tid: i32,
     pulse: Weak<Pulse>,
     limit: Duration,
@@ -175,25 +181,11 @@ fn tell(tid: i32, held: Duration) {
     };
     let _ = writeln!(
         report,
-        "greenroom: {who} has held the loop of OS thread {tid} for {held:.0?}; nobody else runs \
+        "{who} has held the loop of OS thread {tid} for {held:.0?}; nobody else runs \
          meanwhile"
     );
-    for (depth, frame) in sample.iter().flat_map(|sample| &sample.frames).enumerate() {
-        let mut known = false;
-        backtrace::resolve(*frame as *mut _, |symbol| {
-            known = true;
-            let _ = write!(report, "  {depth:>2}: ");
-            let _ = match symbol.name() {
-                Some(name) => writeln!(report, "{name:#}"),
-                None => writeln!(report, "{frame:#x}"),
-            };
-            if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-                let _ = writeln!(report, "      at {}:{line}", file.display());
-            }
-        });
-        if !known {
-            let _ = writeln!(report, "  {depth:>2}: {frame:#x}");
-        }
+    if let Some(sample) = &sample {
+        trace::write(&sample.frames, &mut report);
     }
-    eprint!("{report}");
+    say(format_args!("{}", report.trim_end()));
 }

@@ -9,7 +9,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     os::fd::{AsFd, AsRawFd, RawFd},
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::Location,
     rc::Rc,
     time::Duration,
 };
@@ -17,6 +17,7 @@ use std::{
 use greenroom_hub::{Interest, ListenerKey, TimerKey, Wake};
 
 use crate::{
+    debug::say,
     hub::local::{Local, existing, local},
     io::ListenError,
     thread::{Waiter, join, spawn::Owner},
@@ -31,6 +32,7 @@ pub(crate) struct Callback {
     /// The green thread without which a timer does not fire.
     owner: Option<Owner>,
     made_at: &'static Location<'static>,
+    is_timer: bool,
 }
 
 enum Function {
@@ -58,6 +60,7 @@ enum Armed {
 impl Callback {
     fn new(function: Function, owner: Option<Owner>, at: &'static Location<'static>) -> Rc<Self> {
         Rc::new(Callback {
+            is_timer: matches!(function, Function::Once(_)),
             function: RefCell::new(Some(function)),
             state: Cell::new(State::Pending),
             armed: Cell::new(Armed::Nothing),
@@ -68,11 +71,12 @@ impl Callback {
 
     /// The hub's part: queues it unless it is queued, or over.
     pub(crate) fn settle(&self, wake: Wake) -> bool {
-        if self.state.get() != State::Pending {
-            return false;
-        }
+        // Also if it is queued: by the time it runs the number may mean another file.
         if wake == Wake::Closed {
             self.armed.set(Armed::Nothing);
+        }
+        if self.state.get() != State::Pending {
+            return false;
         }
         self.state.set(State::Queued);
         true
@@ -88,7 +92,7 @@ impl Callback {
             Armed::Listener(_, fd) => self.report(local, fd),
             // Its fd was closed: there is nothing to call it for any more.
             Armed::Nothing => {
-                self.end();
+                self.end_in_loop(local);
             }
         }
     }
@@ -97,10 +101,9 @@ impl Callback {
         let owner_is_gone = self.owner.is_some_and(|owner| !owner.is_alive(local));
         let function = self.function.take();
         self.state.set(State::Spent);
-        if let Some(Function::Once(function)) = function
-            && !owner_is_gone
-        {
-            let _ = call(local, function, self);
+        if let Some(Function::Once(function)) = function {
+            let run = || if owner_is_gone { drop(function) } else { function() };
+            let _ = call(local, run, self);
         }
     }
 
@@ -108,17 +111,31 @@ impl Callback {
         self.state.set(State::Pending);
         let Some(Function::Every(mut function)) = self.function.take() else { return };
         let outcome = call(local, || function(fd), self);
-        if outcome.is_err() {
-            // It would be called again at once, and panic again.
-            self.end();
-        } else if self.state.get() == State::Pending {
+        if outcome.is_ok() && self.state.get() == State::Pending {
             self.function.replace(Some(Function::Every(function)));
+            return;
         }
+        // One that panicked would be called again at once, and panic again.
+        self.end_in_loop(local);
+        let _ = call(local, || drop(function), self);
+    }
+
+    /// [`end`](Callback::end), where what the function owns is dropped in the midst of the loop.
+    fn end_in_loop(&self, local: &Local) {
+        if let Err(payload) = local.as_callback(|| self.end()) {
+            tell(local, self, payload);
+        }
+    }
+
+    /// True if it will not run any more: it ran for the last time, was cancelled, or its fd closed.
+    fn is_over(&self) -> bool {
+        self.state.get() == State::Spent || matches!(self.armed.get(), Armed::Nothing)
     }
 
     /// Disarms it and drops what it owns. True if it could still have run.
     fn end(&self) -> bool {
-        let was = self.state.replace(State::Spent);
+        let could_run = !self.is_over();
+        self.state.set(State::Spent);
         if let Some(local) = existing() {
             let mut hub = local.hub.borrow_mut();
             match self.armed.replace(Armed::Nothing) {
@@ -130,34 +147,28 @@ impl Callback {
         // Outside of every borrow: what the function owns may have destructors that use the hub.
         let owned = self.function.try_borrow_mut().ok().and_then(|mut function| function.take());
         drop(owned);
-        was != State::Spent
+        could_run
     }
 }
 
 /// Calls a function on the root's stack. A panic is told, and the loop goes on.
 fn call(local: &Local, function: impl FnOnce(), who: &Callback) -> Result<(), ()> {
-    local.in_callback.set(true);
     local.pulse.beat();
-    let outcome = catch_unwind(AssertUnwindSafe(function));
+    let outcome = local.as_callback(function);
     local.pulse.beat();
-    local.in_callback.set(false);
-    outcome.map_err(|payload| tell(who, payload))
+    outcome.map_err(|payload| tell(local, who, payload))
 }
 
 #[cold]
-fn tell(who: &Callback, payload: Box<dyn Any + Send>) {
-    eprintln!("greenroom: {who} {}", join::telling(&*payload));
-    std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+fn tell(local: &Local, who: &Callback, payload: Box<dyn Any + Send>) {
+    say(format_args!("{who} {}", join::telling(&*payload)));
+    std::mem::forget(local.as_callback(|| drop(payload)));
 }
 
 impl fmt::Display for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.armed.get() {
-            Armed::Timer(_) => "a timer's function",
-            Armed::Listener(..) => "a listener's function",
-            Armed::Nothing => "a function of the hub",
-        };
-        write!(f, "{what}, armed at {}", self.made_at)
+        let whose = if self.is_timer { "timer" } else { "listener" };
+        write!(f, "a {whose}'s function, armed at {}", self.made_at)
     }
 }
 
@@ -188,7 +199,7 @@ impl Timer {
 
     /// True until the function is called or the timer cancelled.
     pub fn is_pending(&self) -> bool {
-        self.0.state.get() != State::Spent
+        !self.0.is_over()
     }
 }
 
@@ -209,7 +220,7 @@ impl Listener {
 
     /// True until it is removed, its fd is declared closed, or its function panics.
     pub fn is_listening(&self) -> bool {
-        self.0.state.get() != State::Spent
+        !self.0.is_over()
     }
 }
 
@@ -247,6 +258,7 @@ pub(crate) fn cancel_all(local: &Local) {
     let listeners = hub.listeners().map(|(_, _, waiter)| waiter);
     let callbacks: Vec<_> = timers
         .chain(listeners)
+        .chain(hub.ready())
         .filter_map(|waiter| match waiter {
             Waiter::Call(callback) => Some(callback.clone()),
             _ => None,
@@ -254,6 +266,6 @@ pub(crate) fn cancel_all(local: &Local) {
         .collect();
     drop(hub);
     for callback in callbacks {
-        callback.end();
+        callback.end_in_loop(local);
     }
 }

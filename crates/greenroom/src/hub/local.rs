@@ -6,29 +6,29 @@
 //!
 //! The state is reached through a thread-local pointer without a destructor, for that is one load
 //! where a `LocalKey` with a destructor also asks whether it still lives. So this file owes that
-//! the pointer is null whenever the state is gone. A second thread-local, which does have a
-//! destructor, clears the pointer first and frees the state then. By that time no code of ours is
-//! left on the OS thread that could hold a reference: green threads are unwound, and the root has
-//! returned from whatever it called. Where that does not hold, because the whole process exits
-//! from within the loop, nothing is freed.
+//! the pointer is null whenever the state is gone: `end` has it cleared first and freed then. By
+//! that time no code of ours is left on the OS thread that could hold a reference: green threads are
+//! unwound, and the root has returned from whatever it called. Where that does not hold, because the
+//! whole process exits from within the loop, nothing is freed.
 
 #![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
     io,
-    panic::Location,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     ptr,
     rc::Rc,
     sync::Arc,
 };
 
-use greenroom_fiber::{Fiber, Pool};
+use greenroom_fiber::Pool;
 use greenroom_hub::{Backend, Clock, Hub};
 
 use crate::{
     debug::{Pulse, watch_if_asked},
-    thread::{Control, Waiter, registry::Registry, run, spawn::default_stack_size},
+    hub::end::End,
+    thread::{Control, Waiter, registry::Registry, spawn::default_stack_size},
 };
 
 /// One OS thread's hub and all that belongs to it.
@@ -42,19 +42,33 @@ pub(crate) struct Local {
     pub(crate) stack_size: usize,
     /// The OS thread's own stack, as a waiter.
     pub(crate) root: Rc<Control>,
-    /// A timer's or listener's function runs on the root's stack right now.
+    /// Code we do not know runs on the root's stack right now, in the loop: see
+    /// [`as_callback`](Local::as_callback).
     pub(crate) in_callback: Cell<bool>,
     /// All threads are to be ended at the next turn.
     pub(crate) abort: Cell<bool>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) end: End,
+}
+
+impl Local {
+    /// Runs code we do not know on the root's stack, in the midst of the loop: a callback, or the
+    /// destructor of something that nobody else is left to drop. It may not block, and its panic
+    /// is no reason for the loop to end.
+    pub(crate) fn as_callback<R>(&self, f: impl FnOnce() -> R) -> std::thread::Result<R> {
+        let outer = self.in_callback.replace(true);
+        let outcome = catch_unwind(AssertUnwindSafe(f));
+        self.in_callback.set(outer);
+        outcome
+    }
 }
 
 thread_local! {
     static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
-    /// Its destructor ends the hub with its OS thread.
-    static END: End = const { End };
+    /// The hub has ended with its OS thread.
+    static ENDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This OS thread's state, made now if this is the first use.
@@ -114,7 +128,7 @@ fn backend_from_env() -> io::Result<Backend> {
 #[cold]
 pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Local> {
     assert!(LOCAL.get().is_null(), "an OS thread has one hub");
-    if END.try_with(|_| {}).is_err() {
+    if ENDED.get() {
         return Err(io::Error::other("this OS thread is ending and its hub is gone already"));
     }
     let hub = Hub::new(backend, clock)?;
@@ -129,39 +143,23 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         abort: Cell::new(false),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
+        end: End::default(),
     };
     LOCAL.set(Box::into_raw(Box::new(local)));
     let local = existing().expect("the hub has just been made");
+    local.end.register();
     watch_if_asked(local);
     Ok(local)
 }
 
-struct End;
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let Some(local) = existing() else { return };
-        if is_main_thread() || is_inside_loop(local) {
-            // The process exits: nothing is unwound, as nothing of the other OS threads is.
-            return;
-        }
-        run::end_all(local);
-        crate::hub::callback::cancel_all(local);
-        let gone = LOCAL.replace(ptr::null());
-        // SAFETY: `install` made it with `Box::new`, and nobody can reach it any more: the pointer
-        // is null, all green threads have ended, and the root is not in the loop.
-        drop(unsafe { Box::from_raw(gone.cast_mut()) });
-    }
-}
-
-fn is_main_thread() -> bool {
-    rustix::thread::gettid() == rustix::process::getpid()
-}
-
-/// True if this runs on a green thread, in a callback, or while the root waits: then the process
-/// exits from in there.
-fn is_inside_loop(local: &Local) -> bool {
-    local.in_callback.get()
-        || Fiber::<Control>::with_current(|fiber| fiber.is_some())
-        || local.root.is_waiting()
+/// Frees this OS thread's state. There will be no other.
+///
+/// To be called at the end of the OS thread, when all its green threads have ended.
+pub(super) fn take_away() {
+    ENDED.set(true);
+    let gone = LOCAL.replace(ptr::null());
+    assert!(!gone.is_null(), "an OS thread has one hub, which ends once");
+    // SAFETY: `install` made it with `Box::new`, and nobody can reach it any more: the pointer is
+    // null, all green threads have ended, and the root is not in the loop.
+    drop(unsafe { Box::from_raw(gone.cast_mut()) });
 }

@@ -5,6 +5,7 @@
 //! threads and sockets to work.
 
 pub(crate) mod callback;
+mod end;
 pub(crate) mod local;
 
 use std::{
@@ -314,9 +315,11 @@ pub fn abort() {
     }
 }
 
-/// The deferred part of [`abort`].
+/// The deferred part of [`abort`], and the end of an OS thread.
 pub(crate) fn end(local: &local::Local) {
     local.abort.set(false);
     callback::cancel_all(local);
     run::end_all(local);
+    // Those that destructors armed.
+    callback::cancel_all(local);
 }

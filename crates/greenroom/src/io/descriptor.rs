@@ -3,39 +3,66 @@
 //! Holds the one loop on "would block". Knows nothing of what is read or written.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fmt, io,
     marker::PhantomData,
-    mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
-    time::{Duration, Instant},
+    rc::Rc,
+    time::Duration,
 };
 
-use greenroom_hub::{Readiness, SourceKey, Wake};
+use greenroom_hub::{Instant, Readiness, SourceKey, Wake};
 use rustix::{event::Timespec, io::Errno};
 
 use crate::{
-    hub::local::{existing, try_local},
-    io::{Interest, ListenError, closed, is_ready, timed_out},
+    hub::local::{Local, existing, try_local},
+    io::{Interest, ListenError, closed, is_ready, is_shut, timed_out},
     thread::park::{self, Source, Unwinding},
     time::deadline_after,
 };
 
-/// How long a destructor that runs because of a panic may block the whole OS thread for an fd.
-const DESTRUCTOR_WAIT_MAX: Duration = Duration::from_millis(100);
+/// A destructor that runs because of a panic may block the whole OS thread for an fd, but only for
+/// so many looks, each of which waits for so long at most.
+const DESTRUCTOR_LOOKS: usize = 50;
+const DESTRUCTOR_LOOK_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+/// The pauses between tries where the kernel reports nothing to wait for: each is twice as long as
+/// the one before.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// A file whose calls wait greenly.
 ///
 /// Belongs to the hub of the OS thread that first waited for it, so it is not `Send`.
 pub(crate) struct Descriptor<F: AsFd> {
-    file: ManuallyDrop<F>,
-    /// Where the hub keeps it, once it has been waited for.
-    key: Cell<Option<SourceKey>>,
-    /// Its user wants "would block" as an answer.
-    nonblocking: Cell<bool>,
-    pub(crate) read_timeout: Cell<Option<Duration>>,
-    pub(crate) write_timeout: Cell<Option<Duration>>,
+    /// Stands before the file, because fields are dropped in this order: first from the hub, then
+    /// closed, for a duplicate may keep the file alive.
+    place: Place,
+    file: F,
+    /// Made when first changed or shared. None: never times out, and blocks.
+    settings: OnceCell<Rc<Settings>>,
     pinned: PhantomData<*const ()>,
+}
+
+/// What a file's user has set. Duplicates share it, as the kernel shares what belongs to the open
+/// file and not to the number.
+#[derive(Debug, Default)]
+struct Settings {
+    /// "Would block" is wanted as an answer.
+    nonblocking: Cell<bool>,
+    read_timeout: Cell<Option<Duration>>,
+    write_timeout: Cell<Option<Duration>>,
+}
+
+/// Where the hub keeps the file, once it has been waited for.
+struct Place(Cell<Option<SourceKey>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let (Some(key), Some(local)) = (self.0.take(), existing()) {
+            local.hub.borrow_mut().detach(key);
+        }
+    }
 }
 
 impl<F: AsFd> Descriptor<F> {
@@ -48,11 +75,9 @@ impl<F: AsFd> Descriptor<F> {
     /// Takes a file that was opened non-blocking.
     pub(crate) fn already_nonblocking(file: F) -> Descriptor<F> {
         Descriptor {
-            file: ManuallyDrop::new(file),
-            key: Cell::new(None),
-            nonblocking: Cell::new(false),
-            read_timeout: Cell::new(None),
-            write_timeout: Cell::new(None),
+            place: Place(Cell::new(None)),
+            file,
+            settings: OnceCell::new(),
             pinned: PhantomData,
         }
     }
@@ -62,54 +87,101 @@ impl<F: AsFd> Descriptor<F> {
     }
 
     /// Gives the file back, blocking unless its user wanted otherwise.
-    pub(crate) fn into_file(mut self) -> F {
-        self.detach();
+    pub(crate) fn into_file(self) -> F {
+        let nonblocking = self.is_nonblocking();
+        let Descriptor { place, file, .. } = self;
+        drop(place);
         // A file the kernel does not let us ask is given back as it is.
-        let _ = rustix::io::ioctl_fionbio(&*self.file, self.nonblocking.get());
-        let this = &mut *ManuallyDrop::new(self);
-        take(&mut this.file)
+        let _ = rustix::io::ioctl_fionbio(&file, nonblocking);
+        file
     }
 
-    /// Another descriptor for a duplicate of the file, with the same settings.
-    pub(crate) fn duplicate(&self, file: F) -> Descriptor<F> {
-        Descriptor {
-            file: ManuallyDrop::new(file),
-            key: Cell::new(None),
-            nonblocking: self.nonblocking.clone(),
-            read_timeout: self.read_timeout.clone(),
-            write_timeout: self.write_timeout.clone(),
-            pinned: PhantomData,
-        }
+    /// A descriptor for a duplicate of this file. The two share their settings.
+    pub(crate) fn duplicate(&self, duplicate: F) -> Descriptor<F> {
+        let descriptor = Descriptor::already_nonblocking(duplicate);
+        let shared = descriptor.settings.set(Rc::clone(self.settings_to_change()));
+        shared.expect("a descriptor that was made a moment ago has no settings");
+        descriptor
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
-        self.nonblocking.set(nonblocking);
+        self.settings_to_change().nonblocking.set(nonblocking);
+    }
+
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.settings.get().is_some_and(|settings| settings.nonblocking.get())
+    }
+
+    /// How long a call in this direction may wait; `None`: for ever.
+    pub(crate) fn set_timeout(&self, interest: Interest, timeout: Option<Duration>) {
+        let settings = self.settings_to_change();
+        match interest {
+            Interest::Read => settings.read_timeout.set(timeout),
+            Interest::Write => settings.write_timeout.set(timeout),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn timeout(&self, interest: Interest) -> Option<Duration> {
+        let settings = self.settings.get()?;
+        match interest {
+            Interest::Read => settings.read_timeout.get(),
+            Interest::Write => settings.write_timeout.get(),
+        }
+    }
+
+    fn settings_to_change(&self) -> &Rc<Settings> {
+        self.settings.get_or_init(Rc::default)
     }
 
     /// Calls `op` until it does not say "would block"; in between waits until the fd is ready, for
-    /// `timeout` at most. The only loop of its kind.
-    ///
-    /// First the call, then the wait: mostly there is something to do, and then nothing else is
-    /// needed. Only if the hub knows that the fd is exhausted the wait comes first.
+    /// as long as this direction's timeout allows.
     #[inline]
     pub(crate) fn when_ready<T>(
         &self,
         interest: Interest,
+        op: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        self.when_ready_within(self.timeout(interest), interest, op)
+    }
+
+    /// [`when_ready`](Descriptor::when_ready) with a timeout of its own.
+    ///
+    /// First the call, then the wait: mostly there is something to do, and then nothing else is
+    /// needed. Only if the hub knows that the fd is exhausted the wait comes first.
+    #[inline]
+    pub(crate) fn when_ready_within<T>(
+        &self,
         timeout: Option<Duration>,
+        interest: Interest,
         mut op: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> io::Result<T> {
-        let mut waiting = Waiting { timeout, deadline: None };
+        let mut limit = Limit::new(timeout);
         if self.is_exhausted(interest) {
-            self.wait(interest, &mut waiting)?;
+            self.wait(interest, &mut limit)?;
         }
-        loop {
-            match op(self.file.as_fd()) {
-                Ok(value) => return Ok(value),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(interest, &mut waiting)?,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        until_done(|| op(self.file.as_fd()), || self.wait(interest, &mut limit))
+    }
+
+    /// Calls `op` until it does not say "would block"; in between pauses, for as long as writes
+    /// may wait.
+    ///
+    /// For calls that want room in *another* socket. Of that our fd's readiness tells nothing.
+    pub(crate) fn when_other_has_room<T>(
+        &self,
+        mut op: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        let mut limit = Limit::new(self.timeout(Interest::Write));
+        let mut pause = PAUSE_MIN;
+        until_done(
+            || op(self.file.as_fd()),
+            || {
+                self.refuse_wait_if_nonblocking()?;
+                limit.pause(pause)?;
+                pause = (pause * 2).min(PAUSE_MAX);
+                Ok(())
+            },
+        )
     }
 
     /// Notes that a read from a stream returned less than it could have: the buffer is empty, and
@@ -119,7 +191,7 @@ impl<F: AsFd> Descriptor<F> {
     /// there is out-of-band data, at which a read stops short.
     #[inline]
     pub(crate) fn note_short_read(&self) {
-        let (Some(key), Some(local)) = (self.key.get(), existing()) else { return };
+        let (Some(key), Some(local)) = (self.place.0.get(), existing()) else { return };
         let mut hub = local.hub.borrow_mut();
         let readiness = hub.readiness(key);
         if !readiness.contains(Readiness::READ_CLOSED) && !readiness.contains(Readiness::URGENT) {
@@ -127,111 +199,145 @@ impl<F: AsFd> Descriptor<F> {
         }
     }
 
+    /// Whether the read side of a socket for messages was shut down, by us.
+    ///
+    /// A blocking receive ends then, with nothing; but to a non-blocking one the kernel says "would
+    /// block" for ever, where a stream tells its end.
+    pub(crate) fn is_shut_for_messages(&self) -> bool {
+        let (Some(key), Some(local)) = (self.place.0.get(), existing()) else { return false };
+        // Only in that case, and after errors, the kernel is asked.
+        local.hub.borrow().readiness(key).contains(Readiness::READ_CLOSED)
+            && !self.is_nonblocking()
+            && is_shut(self.file.as_fd())
+    }
+
     #[inline]
     fn is_exhausted(&self, interest: Interest) -> bool {
-        match (self.key.get(), existing()) {
-            (Some(key), Some(local)) if !self.nonblocking.get() => {
+        match (self.place.0.get(), existing()) {
+            (Some(key), Some(local)) if !self.is_nonblocking() => {
                 !local.hub.borrow().readiness(key).satisfies(interest)
             }
             _ => false,
         }
     }
 
+    fn refuse_wait_if_nonblocking(&self) -> io::Result<()> {
+        if self.is_nonblocking() { Err(Errno::AGAIN.into()) } else { Ok(()) }
+    }
+
     /// The fd said "would block": waits until the hub hears that it is ready.
-    fn wait(&self, interest: Interest, waiting: &mut Waiting) -> io::Result<()> {
-        if self.nonblocking.get() {
-            return Err(Errno::AGAIN.into());
-        }
+    fn wait(&self, interest: Interest, limit: &mut Limit) -> io::Result<()> {
+        self.refuse_wait_if_nonblocking()?;
         let local = try_local()?;
+        let deadline = limit.deadline(local);
         let fd = self.file.as_fd();
         let mut hub = local.hub.borrow_mut();
-        if let Some(timeout) = waiting.timeout.take() {
-            waiting.deadline = Some(deadline_after(&hub, timeout));
-        }
-        let key = match self.key.get() {
+        let key = match self.place.0.get() {
             Some(key) => key,
             None => {
                 let key = hub.attach(fd.as_raw_fd())?;
-                self.key.set(Some(key));
+                self.place.0.set(Some(key));
                 key
             }
         };
         hub.exhaust(key, interest);
         drop(hub);
         let source = Source::Attached(key, fd.as_raw_fd());
-        match park::until_ready(source, interest, waiting.deadline) {
-            Ok(Ok(Wake::Ready(_))) => Ok(()),
-            Ok(Ok(Wake::Closed)) => Err(closed(fd.as_raw_fd(), interest)),
-            Ok(Ok(Wake::Expired)) => self.last_look(interest),
-            Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
-            Ok(Err(error)) => Err(ListenError::of_current(error).into()),
-            Err(Unwinding) => poll_in_destructor(fd, interest),
+        let wake = match park::until_ready(source, interest, deadline) {
+            Ok(Ok(wake)) => wake,
+            Ok(Err(error)) => return Err(ListenError::of_current(error).into()),
+            Err(Unwinding) => return poll_in_destructor(fd, interest),
+        };
+        // Whatever the wake-up was: others ran after it, and if one of them has closed the file,
+        // its number may mean another one by now.
+        if !local.hub.borrow().is_attached(key) {
+            return Err(closed(fd.as_raw_fd(), interest));
+        }
+        match wake {
+            Wake::Ready(_) => Ok(()),
+            Wake::Expired => last_look(fd, interest),
+            wake => unreachable!("a wait for an fd is not ended by {wake:?}"),
         }
     }
+}
 
-    /// The deadline passed; but if the fd became ready in the same moment, it is not too late.
-    #[cold]
-    fn last_look(&self, interest: Interest) -> io::Result<()> {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if is_ready(self.file.as_fd(), interest, Some(&at_once))? {
+/// The only loop of its kind: calls `op` until it does not say "would block", and `wait` whenever
+/// it does.
+#[inline]
+fn until_done<T>(
+    mut op: impl FnMut() -> rustix::io::Result<T>,
+    mut wait: impl FnMut() -> io::Result<()>,
+) -> io::Result<T> {
+    loop {
+        match op() {
+            Ok(value) => return Ok(value),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait()?,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// How long a call may wait: a time, from which a deadline is made when it first has to.
+struct Limit {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl Limit {
+    #[inline]
+    fn new(timeout: Option<Duration>) -> Limit {
+        Limit { timeout, deadline: None }
+    }
+
+    fn deadline(&mut self, local: &Local) -> Option<Instant> {
+        if let Some(timeout) = self.timeout.take() {
+            self.deadline = Some(deadline_after(&local.hub.borrow(), timeout));
+        }
+        self.deadline
+    }
+
+    /// Lets `time` pass, unless the deadline does first.
+    fn pause(&mut self, time: Duration) -> io::Result<()> {
+        let local = try_local()?;
+        let deadline = self.deadline(local);
+        let now = local.hub.borrow().clock().now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(timed_out(Interest::Write));
+        }
+        let end = deadline.map_or(now + time, |deadline| deadline.min(now + time));
+        // A destructor that runs because of a panic cannot pause, and gives up.
+        park::until(end).map(drop).map_err(|Unwinding| Errno::AGAIN.into())
+    }
+}
+
+/// The deadline passed; but if the fd became ready in the same moment, it is not too late.
+#[cold]
+pub(crate) fn last_look(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if is_ready(fd, interest, Some(&at_once))? { Ok(()) } else { Err(timed_out(interest)) }
+}
+
+/// In a destructor that runs because of a panic nothing may switch: blocks the OS thread, briefly.
+#[cold]
+pub(crate) fn poll_in_destructor(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    // Counted, not timed: the hub's clock may be a virtual one, which stands still meanwhile.
+    for _ in 0..DESTRUCTOR_LOOKS {
+        if is_ready(fd, interest, Some(&DESTRUCTOR_LOOK_TIME))? {
             return Ok(());
         }
-        Err(timed_out(interest))
     }
-
-    fn detach(&mut self) {
-        if let (Some(key), Some(local)) = (self.key.take(), existing()) {
-            local.hub.borrow_mut().detach(key);
-        }
-    }
-}
-
-/// How long a call may wait: until a deadline that is set when it first has to.
-struct Waiting {
-    timeout: Option<Duration>,
-    deadline: Option<greenroom_hub::Instant>,
-}
-
-impl<F: AsFd> Drop for Descriptor<F> {
-    fn drop(&mut self) {
-        // First from the hub, then closed: a duplicate may keep the file alive.
-        self.detach();
-        drop(take(&mut self.file));
-    }
-}
-
-/// Moves the file out. Called once for each descriptor, right before it is gone.
-#[allow(unsafe_code)]
-fn take<F>(file: &mut ManuallyDrop<F>) -> F {
-    // SAFETY: the two callers, `drop` and `into_file`, never use the file again: the first is the
-    // end of the descriptor, the second keeps the first from running.
-    unsafe { ManuallyDrop::take(file) }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("a destructor waited to {interest} while its thread unwinds"),
+    ))
 }
 
 impl<F: AsFd> fmt::Debug for Descriptor<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Descriptor")
             .field("fd", &self.file.as_fd().as_raw_fd())
-            .field("nonblocking", &self.nonblocking.get())
+            .field("nonblocking", &self.is_nonblocking())
             .finish_non_exhaustive()
-    }
-}
-
-/// In a destructor that runs because of a panic nothing may switch: blocks the OS thread, briefly.
-#[cold]
-pub(crate) fn poll_in_destructor(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-    let end = Instant::now() + DESTRUCTOR_WAIT_MAX;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-        if is_ready(fd, interest, Some(&timeout))? {
-            return Ok(());
-        }
-        if left.is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("a destructor waited to {interest} while its thread unwinds"),
-            ));
-        }
     }
 }

@@ -64,12 +64,12 @@ impl<F: AsFd> GreenFd<F> {
     /// How long a read may wait; `None`: for ever. A read that waits longer fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
-        self.inner.read_timeout.set(timeout);
+        self.inner.set_timeout(Interest::Read, timeout);
     }
 
     /// How long a write may wait.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        self.inner.write_timeout.set(timeout);
+        self.inner.set_timeout(Interest::Write, timeout);
     }
 
     /// Calls `op`, and whenever it says "would block" waits until the file is ready for
@@ -84,12 +84,8 @@ impl<F: AsFd> GreenFd<F> {
         interest: Interest,
         mut op: impl FnMut(&F) -> io::Result<T>,
     ) -> io::Result<T> {
-        let timeout = match interest {
-            Interest::Read => self.inner.read_timeout.get(),
-            Interest::Write => self.inner.write_timeout.get(),
-        };
         let mut refused = None;
-        let outcome = self.inner.when_ready(interest, timeout, |_| match op(self.get_ref()) {
+        let outcome = self.inner.when_ready(interest, |_| match op(self.get_ref()) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(rustix::io::Errno::AGAIN)
@@ -108,25 +104,21 @@ impl<F: AsFd> GreenFd<F> {
 
 impl<F: AsFd> Read for &GreenFd<F> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let timeout = self.inner.read_timeout.get();
-        self.inner.when_ready(Interest::Read, timeout, |fd| rustix::io::read(fd, &mut *bytes))
+        self.inner.when_ready(Interest::Read, |fd| rustix::io::read(fd, &mut *bytes))
     }
 
     fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let timeout = self.inner.read_timeout.get();
-        self.inner.when_ready(Interest::Read, timeout, |fd| rustix::io::readv(fd, parts))
+        self.inner.when_ready(Interest::Read, |fd| rustix::io::readv(fd, parts))
     }
 }
 
 impl<F: AsFd> Write for &GreenFd<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let timeout = self.inner.write_timeout.get();
-        self.inner.when_ready(Interest::Write, timeout, |fd| rustix::io::write(fd, bytes))
+        self.inner.when_ready(Interest::Write, |fd| rustix::io::write(fd, bytes))
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let timeout = self.inner.write_timeout.get();
-        self.inner.when_ready(Interest::Write, timeout, |fd| rustix::io::writev(fd, parts))
+        self.inner.when_ready(Interest::Write, |fd| rustix::io::writev(fd, parts))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -23,7 +23,8 @@ use crate::{
     time::Instant,
 };
 
-pub(crate) use descriptor::{Descriptor, poll_in_destructor};
+pub(crate) use descriptor::Descriptor;
+use descriptor::{last_look, poll_in_destructor};
 pub use error::{ListenError, is_closed};
 pub(crate) use error::{closed, timed_out};
 pub use fd::GreenFd;
@@ -71,7 +72,7 @@ pub fn trampoline(fd: impl AsFd, interest: Interest, deadline: Option<Instant>) 
     match park::until_ready(Source::Foreign(number), interest, deadline) {
         Ok(Ok(Wake::Ready(_))) => Ok(()),
         Ok(Ok(Wake::Closed)) => Err(closed(number, interest)),
-        Ok(Ok(Wake::Expired)) => Err(timed_out(interest)),
+        Ok(Ok(Wake::Expired)) => last_look(fd, interest),
         Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
         Ok(Err(error)) => Err(ListenError::of_current(error).into()),
         Err(Unwinding) => poll_in_destructor(fd, interest),
@@ -93,4 +94,12 @@ fn is_ready(fd: impl AsFd, interest: Interest, timeout: Option<&Timespec>) -> io
         Ok(_) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether the kernel says that nothing will come any more.
+fn is_shut(fd: impl AsFd) -> bool {
+    let mut question = [PollFd::new(&fd, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Interrupted or refused, it is taken for open: whoever asks waits and asks again.
+    poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::RDHUP)
 }

@@ -25,7 +25,7 @@ use crate::offload::offload_named;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn lookup_host(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    crate::net::ToSocketAddrs::to_socket_addrs(&(host, port))
+    crate::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(Vec::from_iter)
 }
 
 pub(super) fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

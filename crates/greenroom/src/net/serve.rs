@@ -5,8 +5,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt, io,
-    net::SocketAddr,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsRawFd, RawFd},
     rc::Rc,
     time::Duration,
 };
@@ -15,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::{
     hub::notify_close,
-    net::{TcpListener, TcpStream, ToSocketAddrs},
+    net::{Accept, TcpListener, ToSocketAddrs, socket::BACKLOG},
     thread::{Blocked, Builder, wait_queue::WaitQueue},
     time::sleep,
 };
@@ -23,40 +22,9 @@ use crate::{
 /// How long a server waits when there is no fd, no memory or no stack for the next connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 
-/// Something that takes connections.
-pub trait Accept: AsFd {
-    /// A connection.
-    type Stream: 'static;
-    /// Who is at its other end.
-    type Peer: 'static;
-
-    /// Waits for the next connection.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    fn accept(&self) -> io::Result<(Self::Stream, Self::Peer)>;
-
-    /// Whether accepting says "would block" instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
-}
-
-impl Accept for TcpListener {
-    type Stream = TcpStream;
-    type Peer = SocketAddr;
-
-    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        TcpListener::accept(self)
-    }
-
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        TcpListener::set_nonblocking(self, nonblocking)
-    }
-}
+/// Connections that a stopping server still takes at most. What the kernel had in its queue is
+/// among them, for it hands out the oldest first and keeps one more than the backlog.
+const ACCEPTED_AT_STOP_MAX: usize = BACKLOG as usize + 1;
 
 /// Listens on an address, as [`TcpListener::bind`] does.
 ///
@@ -74,6 +42,7 @@ pub fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// While `concurrency` connections are being served, further ones wait in the kernel. A panic in
 /// `handler` is printed and ends that connection alone. When there are no fds left (`EMFILE`) or
 /// no memory, those that are served go on, and accepting is tried again a hundred times a second.
+/// A listener with an accept timeout ends the server when nobody came for so long.
 ///
 /// # Panics
 ///
@@ -105,7 +74,7 @@ where
 {
     assert!(concurrency > 0, "a server of no concurrency would serve nobody");
     let shared = Rc::new(Shared {
-        fd: listener.as_fd().as_raw_fd(),
+        listening: Cell::new(Some(listener.as_fd().as_raw_fd())),
         stopping: Cell::new(false),
         active: Cell::new(0),
         concurrency,
@@ -115,9 +84,9 @@ where
     });
     let server = Server { shared: Rc::clone(&shared) };
     let acceptor = Builder::new().name("acceptor").spawn(move || {
-        let outcome = shared.accept_until_stopped(listener, handler);
-        *shared.outcome.borrow_mut() = Some(outcome);
-        shared.ended.call_all();
+        let end = End(shared);
+        let outcome = end.0.serve(listener, &Rc::new(handler));
+        *end.0.outcome.borrow_mut() = Some(outcome);
     });
     match acceptor {
         Ok(detached) => drop(detached),
@@ -135,8 +104,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Ends the server and waits until it has: no more connections are accepted, those that the
-    /// kernel had already taken are served, and what is being served is finished.
+    /// Ends the server and waits until it has: those connections that the kernel had already taken
+    /// are served, and what is being served is finished.
+    ///
+    /// A handler that calls this waits for itself; [`stop_soon`](Server::stop_soon) is for handlers.
     ///
     /// # Errors
     ///
@@ -146,7 +117,7 @@ impl Server {
         self.join()
     }
 
-    /// Asks the server to end, without waiting for that. For handlers.
+    /// Asks the server to end, as [`stop`](Server::stop) does, without waiting for that.
     pub fn stop_soon(&self) {
         self.shared.stop();
     }
@@ -155,13 +126,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If accepting failed for good.
+    /// Why accepting failed for good; or that all green threads of this hub were killed.
     pub fn join(&self) -> io::Result<()> {
         loop {
             if let Some(outcome) = &*self.shared.outcome.borrow() {
                 return match outcome {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                    Err(error) => Err(again(error)),
                 };
             }
             if self.shared.ended.wait(Blocked::Call(&"a server to end"), None).is_err() {
@@ -176,6 +147,14 @@ impl Server {
     }
 }
 
+/// The same error once more, for everyone who asks.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
@@ -186,7 +165,8 @@ impl fmt::Debug for Server {
 }
 
 struct Shared {
-    fd: i32,
+    /// The listener, until it is closed: after that its number may be anybody's.
+    listening: Cell<Option<RawFd>>,
     stopping: Cell<bool>,
     active: Cell<usize>,
     concurrency: usize,
@@ -199,41 +179,79 @@ struct Shared {
 
 impl Shared {
     fn stop(&self) {
-        if self.stopping.replace(true) || self.outcome.borrow().is_some() {
+        if self.stopping.replace(true) {
             return;
         }
         self.room.call_all();
-        notify_close(self.fd);
+        // Not that it is closed: this ends the wait for the next connection.
+        if let Some(fd) = self.listening.get() {
+            notify_close(fd);
+        }
     }
 
-    fn accept_until_stopped<L, H>(self: &Rc<Self>, listener: L, handler: H) -> io::Result<()>
+    fn serve<L, H>(self: &Rc<Self>, listener: L, handler: &Rc<H>) -> io::Result<()>
     where
         L: Accept,
         H: Fn(L::Stream, L::Peer) + 'static,
     {
-        let handler = Rc::new(handler);
-        let outcome = loop {
-            self.wait_while(|active| active >= self.concurrency && !self.stopping.get());
-            if self.stopping.get() {
-                // What is in the kernel's queue came before the stop. Nobody waits any more.
-                listener.set_nonblocking(true)?;
-                self.wait_while(|active| active >= self.concurrency);
-            }
-            match listener.accept() {
-                Ok((stream, peer)) => self.handle(&handler, stream, peer),
-                Err(error) if self.stopping.get() => {
-                    if crate::io::is_closed(&error) {
-                        continue;
-                    }
-                    break Ok(());
-                }
-                Err(error) if is_exhaustion(&error) => sleep(EXHAUSTED_PAUSE),
-                Err(error) => break Err(error),
-            }
-        };
+        let outcome = self
+            .accept_until_stopped(&listener, handler)
+            .and_then(|()| self.accept_queued(&listener, handler));
+        self.listening.set(None);
         drop(listener);
         self.wait_while(|active| active > 0);
         outcome
+    }
+
+    fn accept_until_stopped<L, H>(self: &Rc<Self>, listener: &L, handler: &Rc<H>) -> io::Result<()>
+    where
+        L: Accept,
+        H: Fn(L::Stream, L::Peer) + 'static,
+    {
+        listener.set_nonblocking(false)?;
+        loop {
+            self.wait_while(|active| active >= self.concurrency && !self.stopping.get());
+            if self.stopping.get() {
+                return Ok(());
+            }
+            match listener.accept() {
+                Ok((stream, peer)) => self.handle(handler, stream, peer),
+                // Mostly this error is the end of the wait.
+                Err(_) if self.stopping.get() => return Ok(()),
+                Err(error) if is_passing(&error) => sleep(EXHAUSTED_PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Accepts those who came before the stop. Whoever knocks meanwhile may be let in too, but
+    /// cannot keep the server from ending.
+    fn accept_queued<L, H>(self: &Rc<Self>, listener: &L, handler: &Rc<H>) -> io::Result<()>
+    where
+        L: Accept,
+        H: Fn(L::Stream, L::Peer) + 'static,
+    {
+        listener.set_nonblocking(true)?;
+        let mut accepted = 0;
+        let outcome = loop {
+            self.wait_while(|active| active >= self.concurrency);
+            match listener.accept() {
+                Ok((stream, peer)) => self.handle(handler, stream, peer),
+                Err(error) if is_nobody_there(&error) => break Ok(()),
+                // Once nobody is served any more, nobody will give back what is lacking.
+                Err(error) if is_passing(&error) && self.active.get() > 0 => {
+                    sleep(EXHAUSTED_PAUSE);
+                    continue;
+                }
+                Err(error) => break Err(error),
+            }
+            accepted += 1;
+            if accepted == ACCEPTED_AT_STOP_MAX {
+                break Ok(());
+            }
+        };
+        // The mode is shared with clones of the listener, which may serve again.
+        outcome.and(listener.set_nonblocking(false))
     }
 
     fn wait_while(&self, condition: impl Fn(usize) -> bool) {
@@ -262,6 +280,18 @@ impl Shared {
     }
 }
 
+/// The acceptor's end, also by unwinding: tells those who wait for it.
+struct End(Rc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.listening.set(None);
+        let killed = || Err(io::Error::other("the server was killed with its hub"));
+        self.0.outcome.borrow_mut().get_or_insert_with(killed);
+        self.0.ended.call_all();
+    }
+}
+
 /// One connection that is being served; counted until it is dropped.
 struct Served(Rc<Shared>);
 
@@ -279,24 +309,30 @@ impl Drop for Served {
     }
 }
 
-/// True for errors that pass by themselves, when somebody else closes a file or frees memory.
-fn is_exhaustion(error: &io::Error) -> bool {
-    const PASSING: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    let code = error.raw_os_error();
-    PASSING.iter().any(|errno| code == Some(errno.raw_os_error())) || is_network_trouble(code)
+/// True if the listener is non-blocking and its queue empty.
+fn is_nobody_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// True for errors of a connection that is waiting to be accepted, which Linux reports as errors
-/// of the accept itself: see accept(2).
-fn is_network_trouble(code: Option<i32>) -> bool {
-    const TROUBLE: [Errno; 7] = [
+/// True for errors that pass by themselves: when somebody else closes a file or frees memory, or
+/// with the next connection. For Linux reports errors of a connection that is waiting to be
+/// accepted as errors of the accept itself: see accept(2).
+fn is_passing(error: &io::Error) -> bool {
+    const PASSING: [Errno; 12] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
         Errno::NETDOWN,
         Errno::PROTO,
         Errno::NOPROTOOPT,
         Errno::HOSTDOWN,
+        Errno::NONET,
         Errno::HOSTUNREACH,
         Errno::NETUNREACH,
+        // A firewall's word.
         Errno::PERM,
     ];
-    TROUBLE.iter().any(|errno| code == Some(errno.raw_os_error()))
+    let code = error.raw_os_error();
+    PASSING.iter().any(|errno| code == Some(errno.raw_os_error()))
 }

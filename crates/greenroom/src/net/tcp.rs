@@ -4,28 +4,25 @@
 //! waits on the hub. Knows no loop of its own.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read, Write},
-    net::{self as std_net, Shutdown, SocketAddr},
+    io,
+    net::{self as std_net, SocketAddr},
     time::Duration,
 };
 
 use greenroom_hub::Interest;
 use rustix::{
     io::Errno,
-    net::{
-        self as sys, AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType,
-        sockopt,
-    },
+    net::{self as sys, AddressFamily, SocketAddrAny, SocketType, sockopt},
 };
 
 use crate::{
     io::Descriptor,
-    net::{ToSocketAddrs, address::first_success},
+    net::{
+        ToSocketAddrs,
+        address::first_success,
+        socket::{self, BACKLOG, name_timeout, some_time},
+    },
 };
-
-/// How many connections the kernel keeps for a listener that has not accepted them yet: as many as
-/// `/proc/sys/net/core/somaxconn` allows, and a server under load wants.
-const BACKLOG: i32 = 4096;
 
 /// A TCP connection. As [`std::net::TcpStream`], but waits greenly.
 ///
@@ -66,7 +63,8 @@ pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
 }
 
 impl TcpStream {
-    /// Opens a connection to the first address that takes one.
+    /// Opens a connection to the first address that takes one, waiting for each as long as the
+    /// kernel tries: some minutes, if nobody answers.
     ///
     /// # Errors
     ///
@@ -87,20 +85,14 @@ impl TcpStream {
     }
 
     fn connect_one(address: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = sys::socket_with(family, SocketType::STREAM, flags, None)?;
-        let inner = Descriptor::already_nonblocking(std_net::TcpStream::from(socket));
+        let inner = socket::open::<std_net::TcpStream>(family(address), SocketType::STREAM)?;
         match sys::connect(inner.file(), &SocketAddrAny::from(address)) {
             Ok(()) => return Ok(TcpStream { inner }),
             // EINTR does not stop a connect: it goes on as if it had said EINPROGRESS.
             Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        inner.when_ready(Interest::Write, timeout, |socket| {
+        let connected = inner.when_ready_within(timeout, Interest::Write, |socket| {
             match sockopt::socket_error(socket)? {
                 Err(errno) => Err(errno),
                 // Neither failed nor connected: not yet.
@@ -110,102 +102,25 @@ impl TcpStream {
                     Ok(_) => Ok(()),
                 },
             }
-        })?;
+        });
+        connected.map_err(|error| name_timeout(error, format_args!("connecting to {address}")))?;
         Ok(TcpStream { inner })
     }
 
-    /// The other side's address.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::peer_addr`].
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.file().peer_addr()
-    }
-
-    /// Our own address.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::local_addr`].
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.file().local_addr()
-    }
-
-    /// Ends one direction, or both. Whoever waits in it wakes: a read returns 0.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::shutdown`].
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.inner.file().shutdown(how)
-    }
-
-    /// Another handle of the same connection, with the same timeouts.
-    ///
-    /// # Errors
-    ///
-    /// If no fds are left.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream { inner: self.inner.duplicate(self.inner.file().try_clone()?) })
-    }
-
-    /// How long a read may wait; `None`: for ever. One that waits longer fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the time is zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.inner.read_timeout.set(some_time(timeout)?);
-        Ok(())
-    }
-
-    /// How long a write may wait; `None`: for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the time is zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.inner.write_timeout.set(some_time(timeout)?);
-        Ok(())
-    }
-
-    /// How long a read may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; the type is std's.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.inner.read_timeout.get())
-    }
-
-    /// How long a write may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; the type is std's.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.inner.write_timeout.get())
-    }
-
-    /// Reads without taking: the next read returns the same bytes.
+    /// Reads without taking: the next read returns the same bytes. Waits as a read does.
     ///
     /// # Errors
     ///
     /// As a read.
     pub fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        let timeout = self.inner.read_timeout.get();
-        self.inner.when_ready(Interest::Read, timeout, |fd| {
-            sys::recv(fd, &mut *bytes, RecvFlags::PEEK).map(|(count, _)| count)
-        })
+        self.inner.peek(bytes)
     }
 
     /// Whether small writes are sent at once instead of being gathered (`TCP_NODELAY`).
     ///
     /// # Errors
     ///
-    /// As [`std::net::TcpStream::set_nodelay`].
+    /// What the kernel says.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.inner.file().set_nodelay(nodelay)
     }
@@ -214,13 +129,14 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`std::net::TcpStream::nodelay`].
+    /// What the kernel says.
     pub fn nodelay(&self) -> io::Result<bool> {
         self.inner.file().nodelay()
     }
 
-    /// What happens to unsent data at the end (`SO_LINGER`). With a time, closing blocks the OS
-    /// thread for so long at most; `Some(0)` resets the connection.
+    /// What happens to unsent data at the end (`SO_LINGER`), in whole seconds. With a time, closing
+    /// blocks the OS thread for so long at most, though the socket is non-blocking; `Some(0)`
+    /// resets the connection.
     ///
     /// # Errors
     ///
@@ -237,102 +153,33 @@ impl TcpStream {
     pub fn linger(&self) -> io::Result<Option<Duration>> {
         Ok(sockopt::socket_linger(self.inner.file())?)
     }
-
-    /// How many routers a packet may pass (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::set_ttl`].
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.inner.file().set_ttl(ttl)
-    }
-
-    /// How many routers a packet may pass.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::ttl`].
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.inner.file().ttl()
-    }
-
-    /// The error the connection met since this was last asked (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpStream::take_error`].
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.file().take_error()
-    }
-
-    /// Whether calls fail with [`WouldBlock`](io::ErrorKind::WouldBlock) instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// None; the type is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.inner.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    fn receive(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        let room = bytes.len();
-        let timeout = self.inner.read_timeout.get();
-        let count = self.inner.when_ready(Interest::Read, timeout, |fd| {
-            sys::recv(fd, &mut *bytes, RecvFlags::empty()).map(|(count, _)| count)
-        })?;
-        if 0 < count && count < room {
-            self.inner.note_short_read();
-        }
-        Ok(count)
-    }
-
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let timeout = self.inner.write_timeout.get();
-        self.inner
-            .when_ready(Interest::Write, timeout, |fd| sys::send(fd, bytes, SendFlags::NOSIGNAL))
-    }
 }
 
-/// A time for a timeout: zero would mean "for ever" to the kernel, so std refuses it, and so does
-/// this.
-pub(super) fn some_time(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-    if timeout.is_some_and(|timeout| timeout.is_zero()) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a timeout of zero is refused; give None to wait for ever",
-        ));
-    }
-    Ok(timeout)
-}
-
-impl Read for &TcpStream {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.receive(bytes)
-    }
-
-    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let timeout = self.inner.read_timeout.get();
-        self.inner.when_ready(Interest::Read, timeout, |fd| rustix::io::readv(fd, parts))
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let timeout = self.inner.write_timeout.get();
-        self.inner.when_ready(Interest::Write, timeout, |fd| rustix::io::writev(fd, parts))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+pub(super) fn family(address: SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
     }
 }
 
 /// A socket that takes TCP connections. As [`std::net::TcpListener`], but waits greenly.
+///
+/// [`serve`](crate::net::serve) makes a server of it.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Read;
+/// use greenroom::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let client = greenroom::spawn(move || TcpStream::connect(address));
+/// let (mut stream, peer) = listener.accept()?;
+/// assert_eq!(peer, client.join().unwrap()?.local_addr()?);
+/// assert_eq!(stream.read(&mut [0; 8])?, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TcpListener {
     inner: Descriptor<std_net::TcpListener>,
@@ -352,16 +199,11 @@ impl TcpListener {
     }
 
     fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = sys::socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        sys::bind(&socket, &SocketAddrAny::from(address))?;
-        sys::listen(&socket, BACKLOG)?;
-        Ok(TcpListener { inner: Descriptor::already_nonblocking(socket.into()) })
+        let inner = socket::open::<std_net::TcpListener>(family(address), SocketType::STREAM)?;
+        sockopt::set_socket_reuseaddr(inner.file(), true)?;
+        sys::bind(inner.file(), &SocketAddrAny::from(address))?;
+        sys::listen(inner.file(), BACKLOG)?;
+        Ok(TcpListener { inner })
     }
 
     /// Waits for the next connection.
@@ -370,100 +212,25 @@ impl TcpListener {
     ///
     /// What the kernel says. `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM` pass when fds or memory are
     /// freed: [`serve`](crate::net::serve) waits a little and goes on.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) after the time that was
+    /// [set](TcpListener::set_accept_timeout).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let timeout = self.inner.read_timeout.get();
-        let (socket, address) = self.inner.when_ready(Interest::Read, timeout, |fd| {
-            match sys::acceptfrom_with(fd, flags) {
-                // It was gone before we got to it: there may be another one.
-                Err(Errno::CONNABORTED) => Err(Errno::INTR),
-                outcome => outcome,
-            }
-        })?;
-        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-        let stream = TcpStream { inner: Descriptor::already_nonblocking(socket.into()) };
-        let address = match address {
-            Some(address) => address,
-            None => stream.peer_addr()?,
+        let (stream, address) = self.inner.accept()?;
+        let stream = TcpStream { inner: stream };
+        let address = match address.map(SocketAddr::try_from) {
+            Some(Ok(address)) => address,
+            _ => stream.peer_addr()?,
         };
         Ok((stream, address))
     }
-
-    /// Connections, one after the other, for ever.
-    pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
-    }
-
-    /// Our own address, with the port the system chose.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpListener::local_addr`].
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.file().local_addr()
-    }
-
-    /// Another handle of the same listener.
-    ///
-    /// # Errors
-    ///
-    /// If no fds are left.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { inner: self.inner.duplicate(self.inner.file().try_clone()?) })
-    }
-
-    /// How many routers a packet may pass, for connections that are accepted.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpListener::set_ttl`].
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.inner.file().set_ttl(ttl)
-    }
-
-    /// How many routers a packet may pass.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpListener::ttl`].
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.inner.file().ttl()
-    }
-
-    /// The error the listener met since this was last asked.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::net::TcpListener::take_error`].
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.file().take_error()
-    }
-
-    /// Whether accepting fails with [`WouldBlock`](io::ErrorKind::WouldBlock) instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// None; the type is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.inner.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
-/// A listener's connections. Made by [`TcpListener::incoming`]; never ends.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    listener: &'a TcpListener,
-}
+socket::std_shaped!(TcpStream, std_net::TcpStream, SocketAddr);
+socket::connected!(TcpStream, SocketAddr);
+socket::data_timeouts!(TcpStream);
+socket::hop_limit!(TcpStream);
+socket::read_write!(TcpStream, receive_all_there_is, receive_all_there_is_in_parts);
 
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
-    }
-}
-
-super::socket::std_shaped!(TcpStream, std_net::TcpStream);
-super::socket::std_shaped!(TcpListener, std_net::TcpListener);
-super::socket::read_write_by_value!(TcpStream);
+socket::std_shaped!(TcpListener, std_net::TcpListener, SocketAddr);
+socket::accepting!(TcpListener);
+socket::hop_limit!(TcpListener);

@@ -33,6 +33,13 @@ impl hub::Waiter for Waiter {
             Waiter::Call(callback) => callback.settle(wake),
         }
     }
+
+    #[inline]
+    fn prefetch(&self) {
+        if let Waiter::Thread(fiber) = self {
+            fiber.prefetch();
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ pub(crate) struct Control {
     wake: Cell<hub::Wake>,
     /// To be unwound at its next wait.
     doomed: Cell<bool>,
+    /// How often that was done.
+    unwinds: Cell<u32>,
     /// The handle is gone: nobody will ask how it ended.
     pub(crate) detached: Cell<bool>,
     /// What it waits for, for those who look at it from outside.
@@ -73,6 +82,7 @@ impl Control {
             state: Cell::new(State::Runnable),
             wake: Cell::new(hub::Wake::Called),
             doomed: Cell::new(false),
+            unwinds: Cell::new(0),
             detached: Cell::new(false),
             blocked: Cell::new(Blocked::NotStarted),
             blocked_since: Cell::new(now),
@@ -94,6 +104,11 @@ impl Control {
     #[inline]
     fn settle(&self, wake: hub::Wake) -> bool {
         if self.state.get() != State::Parked {
+            // Its time is over, and before it came to run its fd was closed: a last look at the
+            // number would be at another file.
+            if self.state.get() == State::Woken && wake == hub::Wake::Closed {
+                self.wake.set(wake);
+            }
             return false;
         }
         self.state.set(State::Woken);
@@ -143,6 +158,12 @@ impl Control {
     #[inline]
     pub(crate) fn is_doomed(&self) -> bool {
         self.doomed.get()
+    }
+
+    /// Counts how often it is thrown out of a wait.
+    pub(crate) fn count_unwind(&self) -> u32 {
+        self.unwinds.set(self.unwinds.get() + 1);
+        self.unwinds.get()
     }
 
     /// Notes that the thread has ended, and gives whoever waits for that.

@@ -8,6 +8,7 @@ use greenroom_fiber::{Fiber, Output};
 use greenroom_hub::Wake;
 
 use crate::{
+    debug::say,
     hub::local::local,
     thread::{
         Blocked, Control, Thread, ThreadId,
@@ -118,10 +119,9 @@ impl<T> JoinHandle<T> {
         let deadline = timeout.map(|timeout| deadline_after(&local().hub.borrow(), timeout));
         // Taken back also if this wait is unwound.
         let _waiting = Waiting(fiber);
-        let wake =
-            park::until_called(Blocked::Join(ThreadId(fiber.id())), deadline, |joiner| {
-                fiber.set_joiner(Some(joiner))
-            });
+        let wake = park::until_called(Blocked::Join(ThreadId(fiber.id())), deadline, |joiner| {
+            fiber.set_joiner(Some(joiner));
+        });
         match wake {
             Ok(Wake::Expired | Wake::Called) => Ok(()),
             Ok(wake) => unreachable!("a join is not woken by {wake:?}"),
@@ -250,7 +250,7 @@ pub(crate) fn tell_panic(fiber: &Fiber<Control>) {
 fn tell(fiber: &Fiber<Control>, payload: Box<dyn Any + Send>) {
     if !payload.is::<Killed>() && !payload.is::<Cancelled>() {
         let thread = Thread::from_fiber(fiber.clone());
-        eprintln!("greenroom: {thread} {} and nobody joined it", telling(&*payload));
+        say(format_args!("{thread} {} and nobody joined it", telling(&*payload)));
     }
     // What a panic carries may itself panic when it is dropped.
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));

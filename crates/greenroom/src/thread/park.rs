@@ -13,7 +13,7 @@ use greenroom_hub::{
 
 use crate::{
     hub::local::{Local, local},
-    thread::{Blocked, Control, Waiter, run},
+    thread::{Blocked, Control, Waiter, errno::Errno, run},
 };
 
 /// What a green thread is thrown when it is killed. Never seen outside: the end of its stack
@@ -103,7 +103,9 @@ pub(crate) fn yield_now(local: &'static Local) {
         Some(fiber) => {
             throw_if_doomed(&fiber);
             local.hub.borrow_mut().queue(Waiter::Thread(fiber));
+            let errno = Errno::keep();
             suspend();
+            drop(errno);
             Fiber::<Control>::with_current(|fiber| {
                 throw_if_doomed(fiber.expect("a thread that is resumed is the one that runs"));
             });
@@ -111,6 +113,7 @@ pub(crate) fn yield_now(local: &'static Local) {
         None => {
             refuse_in_callback(local);
             local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
+            let _errno = Errno::keep();
             run::until_woken(local);
         }
     }
@@ -171,7 +174,9 @@ impl Me {
         match self {
             Me::Green(fiber, _) => {
                 fiber.park(blocked, now);
+                let errno = Errno::keep();
                 suspend();
+                drop(errno);
                 let wake = fiber.unpark();
                 throw_if_doomed(&fiber);
                 wake
@@ -179,8 +184,9 @@ impl Me {
             Me::Root(local) => {
                 local.root.park(blocked, now);
                 let waits = RootWaits(local);
+                let errno = Errno::keep();
                 run::until_woken(local);
-                drop(waits);
+                drop((waits, errno));
                 local.root.unpark()
             }
         }
@@ -249,13 +255,17 @@ fn refuse_in_callback(local: &Local) {
 /// Unwinds a thread that was killed. Thrown again at every wait, so that one that catches the
 /// first does not live on.
 #[inline]
-fn throw_if_doomed(control: &Control) {
-    if control.is_doomed() {
-        throw();
+fn throw_if_doomed(fiber: &Fiber<Control>) {
+    if fiber.is_doomed() {
+        throw(fiber);
     }
 }
 
+/// The thread never gets as far as stopping again, so whoever kills it cannot count.
 #[cold]
-fn throw() -> ! {
+fn throw(fiber: &Fiber<Control>) -> ! {
+    if fiber.count_unwind() > run::UNWINDS_MAX {
+        run::abort_for(fiber);
+    }
     std::panic::resume_unwind(Box::new(Killed));
 }

@@ -3,26 +3,27 @@
 //! Runs on the OS thread's own stack, inside whatever blocking call the root made, until the root
 //! is woken. Decides nothing about order: the hub hands out who runs.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::io;
 
 use greenroom_fiber::{Fiber, Progress};
 use greenroom_hub::Outcome;
 
 use crate::{
-    debug::deadlock,
+    debug::{deadlock, say},
     hub::local::Local,
     thread::{Control, Waiter, join},
 };
 
-/// Stacks whose pages are given back between two looks at the fds: some tens of microseconds.
+/// So many stacks must have been left since the last time before they are looked through for pages
+/// to give back: that costs a system call each, mostly in vain.
+const TRIMMED_MIN: usize = 64;
+
+/// Stacks looked through between two looks at the fds: some tens of microseconds.
 const TRIMMED_AT_ONCE_MAX: usize = 16;
 
 /// How often threads are thrown out of their waits when all must end. Who catches what it is thrown
 /// and waits again that often does not mean to go.
-const UNWINDS_MAX: usize = 1000;
+pub(super) const UNWINDS_MAX: u32 = 1000;
 
 /// Takes turns until the root is woken.
 ///
@@ -30,6 +31,7 @@ const UNWINDS_MAX: usize = 1000;
 ///
 /// If the root can never be woken: nobody is ready and nothing is left that could make anyone.
 pub(crate) fn until_woken(local: &Local) {
+    let _leaving = Leaving(local);
     loop {
         if run_ready(local) {
             return;
@@ -38,6 +40,16 @@ pub(crate) fn until_woken(local: &Local) {
             crate::hub::end(local);
         }
         turn(local);
+    }
+}
+
+/// The root leaves the loop when this is dropped, also by unwinding.
+struct Leaving<'a>(&'a Local);
+
+impl Drop for Leaving<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.end.comes_first(self.0);
     }
 }
 
@@ -67,14 +79,15 @@ fn turn(local: &Local) {
 
 /// What is done before the hub sleeps, as long as nobody could run instead.
 fn idle_chores(local: &Local) -> io::Result<()> {
+    let mut trims = local.pool.trim(0) >= TRIMMED_MIN;
     while local.hub.borrow().is_idle() {
-        let stacks_left = local.pool.trim(TRIMMED_AT_ONCE_MAX);
-        let someone_listens_for_quiet = !local.quiet.borrow().is_empty();
-        if stacks_left == 0 && !someone_listens_for_quiet {
+        if trims {
+            trims = local.pool.trim(TRIMMED_AT_ONCE_MAX) > 0;
+        } else if local.quiet.borrow().is_empty() {
             break;
         }
         local.hub.borrow_mut().look()?;
-        if stacks_left == 0 && local.hub.borrow().is_idle() {
+        if !trims && local.hub.borrow().is_idle() {
             for waiter in local.quiet.take() {
                 local.hub.borrow_mut().call(waiter);
             }
@@ -102,17 +115,19 @@ fn finish(local: &Local, fiber: Fiber<Control>) {
     }
     let registered = local.threads.borrow_mut().remove(&fiber);
     if fiber.detached.get() {
-        end_detached(registered, fiber);
+        end_detached(local, registered, fiber);
     }
 }
 
 /// Nobody will ask how this thread ended: a panic is told, and a value is dropped here.
-fn end_detached(registered: Option<Fiber<Control>>, fiber: Fiber<Control>) {
-    join::tell_panic(&fiber);
+fn end_detached(local: &Local, registered: Option<Fiber<Control>>, fiber: Fiber<Control>) {
     // The last handle drops what the thread returned, and so runs code we do not know.
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop((registered, fiber))));
+    let dropped = local.as_callback(|| {
+        join::tell_panic(&fiber);
+        drop((registered, fiber));
+    });
     if let Err(payload) = dropped {
-        eprintln!("greenroom: dropping what a green thread returned {}", join::telling(&*payload));
+        say(format_args!("dropping what a green thread returned {}", join::telling(&*payload)));
         std::mem::forget(payload);
     }
 }
@@ -133,12 +148,7 @@ pub(crate) fn end_all(local: &Local) {
         root_is_ready |= run_ready(local);
     }
     if let Some(fiber) = local.threads.borrow().iter().next() {
-        eprintln!(
-            "greenroom: {} waits again however often it is killed, so its stack cannot go; \
-             let it pass on the unwinding it catches",
-            Waiter::Thread(fiber.clone())
-        );
-        std::process::abort();
+        abort_for(fiber);
     }
     if root_is_ready {
         local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
@@ -148,13 +158,24 @@ pub(crate) fn end_all(local: &Local) {
 /// Ends a thread's wait; when it runs it finds that it is doomed, and unwinds.
 fn doom(local: &Local, fiber: Fiber<Control>) {
     if cfg!(panic = "abort") && fiber.has_started() {
-        eprintln!(
-            "greenroom: {} is alive while its OS thread ends, and under panic=abort its stack \
-             cannot be unwound; join it first",
+        say(format_args!(
+            "{} is alive while its OS thread ends or its hub is aborted, and under panic=abort \
+             its stack cannot be unwound; join it first",
             Waiter::Thread(fiber)
-        );
+        ));
         std::process::abort();
     }
     fiber.doom();
     local.hub.borrow_mut().call(Waiter::Thread(fiber));
+}
+
+/// The end for a thread that does not mean to go: its stack may neither be kept nor freed.
+#[cold]
+pub(super) fn abort_for(fiber: &Fiber<Control>) -> ! {
+    say(format_args!(
+        "{} waits again however often it is killed, so its stack cannot go; let it pass on the \
+         unwinding it catches",
+        Waiter::Thread(fiber.clone())
+    ));
+    std::process::abort();
 }

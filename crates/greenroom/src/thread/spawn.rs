@@ -229,6 +229,10 @@ pub(crate) fn default_stack_size() -> io::Result<usize> {
     })
 }
 
+/// Bytes of stack for each byte of a closure and of what it returns. Both are moved in and out by
+/// value, and without optimisation each move is a copy in a frame of its own.
+const STACK_PER_BYTE_MOVED: usize = 32;
+
 /// A thread that is in the hub's list but in no queue yet.
 #[inline]
 #[track_caller]
@@ -239,6 +243,7 @@ where
 {
     let id = local.threads.borrow_mut().new_id();
     let stack_size = settings.stack_size.unwrap_or(local.stack_size);
+    let stack_size = stack_size.max(STACK_PER_BYTE_MOVED * (size_of::<F>() + size_of::<T>()));
     let options = Options { id, name: settings.name, stack_size };
     let control = Control::new(Location::caller(), local.hub.borrow().now());
     let created = Fiber::new(&local.pool, options, control, move || body(f));
@@ -257,13 +262,14 @@ fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
     if doomed {
         return ended_early(Box::new(Cancelled), move || drop(f));
     }
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => Some(value),
-        Err(payload) => {
-            with_control(|control| control.set_panic(payload));
-            None
-        }
+    // Not returned through the net: without optimisation each step of a return is a copy, and what
+    // threads return may be large.
+    let mut value = None;
+    let net = catch_unwind(AssertUnwindSafe(|| value = Some(f())));
+    if let Err(payload) = net {
+        with_control(|control| control.set_panic(payload));
     }
+    value
 }
 
 #[cold]

@@ -1,0 +1,114 @@
+//! Taking connections, whatever carries them.
+//!
+//! Knows one system call and the kinds of listeners there are; knows no addresses.
+
+use std::{
+    io,
+    iter::FusedIterator,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net as std_unix,
+    },
+};
+
+use greenroom_hub::Interest;
+use rustix::{
+    io::Errno,
+    net::{SocketAddrAny, acceptfrom_with},
+};
+
+use crate::{
+    io::Descriptor,
+    net::{
+        TcpListener, TcpStream, UnixListener, UnixStream,
+        socket::{OPEN_FLAGS, name_timeout},
+    },
+};
+
+/// Something that takes connections.
+pub trait Accept: AsFd {
+    /// A connection.
+    type Stream: 'static;
+    /// Who is at its other end.
+    type Peer: 'static;
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    fn accept(&self) -> io::Result<(Self::Stream, Self::Peer)>;
+
+    /// Whether accepting says "would block" instead of waiting.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+}
+
+/// Implements the trait by the listener's own methods.
+macro_rules! accepts {
+    ($listener:ty, $stream:ty, $peer:ty) => {
+        impl Accept for $listener {
+            type Stream = $stream;
+            type Peer = $peer;
+
+            fn accept(&self) -> io::Result<($stream, $peer)> {
+                <$listener>::accept(self)
+            }
+
+            fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+                <$listener>::set_nonblocking(self, nonblocking)
+            }
+        }
+    };
+}
+
+accepts!(TcpListener, TcpStream, SocketAddr);
+accepts!(UnixListener, UnixStream, std_unix::SocketAddr);
+
+/// A listener's connections. Made by its `incoming`; never ends.
+#[derive(Debug)]
+pub struct Incoming<'a, L = TcpListener> {
+    listener: &'a L,
+}
+
+impl<'a, L> Incoming<'a, L> {
+    pub(super) fn new(listener: &'a L) -> Incoming<'a, L> {
+        Incoming { listener }
+    }
+}
+
+impl<L: Accept> Iterator for Incoming<'_, L> {
+    type Item = io::Result<L::Stream>;
+
+    fn next(&mut self) -> Option<io::Result<L::Stream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::MAX, None)
+    }
+}
+
+impl<L: Accept> FusedIterator for Incoming<'_, L> {}
+
+impl<L: AsFd> Descriptor<L> {
+    /// Waits for the next connection; the address is there if the kernel told it.
+    pub(super) fn accept<S: From<OwnedFd> + AsFd>(
+        &self,
+    ) -> io::Result<(Descriptor<S>, Option<SocketAddrAny>)> {
+        let accepted = self.when_ready(Interest::Read, |listener| {
+            match acceptfrom_with(listener, OPEN_FLAGS) {
+                // It was gone before we got to it: there may be another one.
+                Err(Errno::CONNABORTED) => Err(Errno::INTR),
+                outcome => outcome,
+            }
+        });
+        let (socket, address) =
+            accepted.map_err(|error| name_timeout(error, format_args!("the accept")))?;
+        Ok((Descriptor::already_nonblocking(socket.into()), address))
+    }
+}
