@@ -14,17 +14,17 @@
 
 use std::{
     io, ptr,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 /// The page's first word: which process in a line of forks this is. Zero in a child that nobody
-/// has noticed yet.
-static ERA: OnceLock<&'static AtomicU32> = OnceLock::new();
+/// has noticed yet. Null until the first hub is made.
+///
+/// Not a `OnceLock`: who comes second would wait for the first by a function of libc, and in a
+/// child for ever if the first was not the thread that forked.
+static ERA: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
 /// The number for the next child that is noticed. Inherited, so it differs from the parent's.
 static NEXT_ERA: AtomicU32 = AtomicU32::new(1);
@@ -38,14 +38,7 @@ pub(crate) struct ForkWatch {
 
 impl ForkWatch {
     pub(crate) fn new() -> io::Result<ForkWatch> {
-        let word = match ERA.get() {
-            Some(word) => word,
-            None => {
-                let word = map_word()?;
-                // Another thread may have been first; its page serves as well and ours is lost.
-                ERA.get_or_init(|| word)
-            }
-        };
+        let word = word()?;
         Ok(ForkWatch { word, era: era(word) })
     }
 
@@ -69,10 +62,26 @@ fn era(word: &AtomicU32) -> u32 {
     }
 }
 
-fn map_word() -> io::Result<&'static AtomicU32> {
+fn word() -> io::Result<&'static AtomicU32> {
+    let mut word = ERA.load(Ordering::Acquire);
+    if word.is_null() {
+        let mapped = map_page()?;
+        let none = ptr::null_mut();
+        word = match ERA.compare_exchange(none, mapped, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => mapped,
+            // Another thread was first. Its page serves as well, and ours is lost.
+            Err(first) => first,
+        };
+    }
+    // SAFETY: `map_page` returned it: page-aligned, never unmapped, and zeroes at first, which is
+    // a valid AtomicU32. It is touched as an atomic only.
+    Ok(unsafe { &*word })
+}
+
+fn map_page() -> io::Result<*mut AtomicU32> {
     let len = rustix::param::page_size();
     // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps
-    // nothing. It is never unmapped, is page-aligned and starts as zeroes, a valid AtomicU32.
+    // nothing.
     unsafe {
         let page = mmap_anonymous(
             ptr::null_mut(),
@@ -81,6 +90,6 @@ fn map_word() -> io::Result<&'static AtomicU32> {
             MapFlags::PRIVATE,
         )?;
         madvise(page, len, Advice::LinuxWipeOnFork)?;
-        Ok(&*page.cast::<AtomicU32>())
+        Ok(page.cast())
     }
 }

@@ -350,9 +350,16 @@ fn hears_its_own_threads(hub: &mut Hub<Probe>) {
 fn child_has_threads(backend: Backend) {
     let mut scene = Scene::new(backend);
     scene.turn();
+    let inherited = scene.hub.mailbox();
     in_a_child(|| {
         // The first thing the child does with its hub: even then the mailbox must be its own.
         hears_its_own_threads(&mut scene.hub);
+        // Its lock may have been held by a thread that is not here, so nobody looks into it.
+        let unheard = Probe::new("unheard");
+        let id = scene.hub.expect(unheard.clone());
+        inherited.wake(id);
+        assert!(scene.turn().is_empty());
+        assert!(unheard.is_waiting());
     });
     assert!(scene.turn().is_empty());
     assert_eq!(scene.hub.stats().expected, 1);

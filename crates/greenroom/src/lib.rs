@@ -35,6 +35,8 @@
 //!   holds everyone up.
 //! - Only this crate's calls step aside. A lock, sleep or read of the standard library blocks the
 //!   whole OS thread.
+//! - Nothing may be held across a wait that a sibling could want: a `RefCell` that is borrowed in the
+//!   head of a `while let` stays borrowed in its body, and the panic comes later and elsewhere.
 //! - A stack has a size: 256 KiB unless told otherwise ([`thread::Builder::stack_size`]). Whoever
 //!   overflows it is named before the process aborts.
 //! - If nothing could ever wake the root again, its wait panics and says who waits for what.

@@ -22,9 +22,16 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-fiber/src/switch.rs", "exchanges the stack pointer"),
     ("crates/greenroom-fiber/tests/it/raw.rs", "faults on purpose, and asks for what is refused"),
     ("crates/greenroom/src/debug/sample.rs", "handles a signal and walks the stack it interrupts"),
+    ("crates/greenroom/src/hub/end.rs", "has the C library end a hub before any thread-local"),
     ("crates/greenroom/src/hub/local.rs", "reaches the hub by a thread-local pointer"),
+    ("crates/greenroom-hub/tests/process.rs", "forks"),
+    ("crates/greenroom-hub/tests/raw_syscalls.rs", "defines the libc functions it counts"),
     ("crates/greenroom-hub/src/fork.rs", "maps a page that the kernel wipes in a forked child"),
     ("crates/greenroom-hub/src/poller/descriptor.rs", "borrows fds that are known by number only"),
+    ("crates/greenroom/src/thread/errno.rs", "keeps the C library's errno across a wait"),
+    ("crates/greenroom/tests/children/kernel.rs", "forks, and handles a signal"),
+    ("crates/greenroom/tests/core/number.rs", "waits for fds that are known by number only"),
+    ("crates/greenroom/tests/net/raw.rs", "closes numbers that others own, and handles a signal"),
 ];
 
 /// The section of such a head, under either name.

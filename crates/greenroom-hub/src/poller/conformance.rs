@@ -355,6 +355,16 @@ const EDGE_CASES: &[Case] = &[
         let reports = bench.reports();
         assert!(reports.len() == 1 && reports[0].1.contains(READ), "{reports:?}");
     }),
+    ("an attached file reports the end of its stream, and a hang-up", |bench| {
+        let fd = bench.open();
+        bench.fill(fd);
+        bench.poller.attach(fd, Token(7)).expect("an open socket can be attached");
+        assert_eq!(bench.reports(), []);
+        bench.end_of_stream(fd);
+        assert_eq!(bench.reports(), [(7, READ.union(READ_CLOSED))]);
+        bench.hang_up(fd);
+        assert_eq!(bench.reports(), [(7, HANG_UP)]);
+    }),
     ("attaching again what is ready reports it anew", |bench| {
         let fd = bench.open();
         bench.poller.attach(fd, Token(7)).expect("an open socket can be attached");

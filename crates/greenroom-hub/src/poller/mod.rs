@@ -1,13 +1,13 @@
 //! Which fds are ready: the contract that every backend keeps.
 //!
 //! A poller knows fds and tokens. It knows no waiters, no deadlines beyond the one it is told, and
-//! it never runs anyone: [`Poller::wait`] returns a list.
+//! it never runs anyone: `Poller::wait` returns a list.
 //!
 //! # What a backend owes
 //!
 //! 1. *Attach* takes an fd for good, for sockets of ours. From then on the backend reports edges:
 //!    after the owner saw "would block", it hears of the next readiness at least once. A backend
-//!    without edges may instead ask to be armed for each wait ([`Poller::has_edges`]).
+//!    without edges may instead ask to be armed for each wait (`Poller::has_edges`).
 //! 2. *Arm* asks for one report about an fd, any fd. What is ready at that moment counts (level).
 //!    At most one report comes for one arm; it covers whichever directions were asked for, and
 //!    disarms the fd wholly. A backend that keeps files refuses with `ENOENT` one it is said to

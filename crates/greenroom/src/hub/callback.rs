@@ -186,6 +186,13 @@ impl fmt::Debug for Callback {
 /// [`call_after_local`](crate::hub::call_after_local).
 ///
 /// Dropping it changes nothing: the timer still fires. A clone is the same timer.
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::hub::Timer>();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Timer(Rc<Callback>);
 
@@ -206,6 +213,13 @@ impl Timer {
 /// A function to be called whenever an fd is ready. Returned by [`add`](crate::hub::add).
 ///
 /// Dropping it changes nothing: the listener stays. A clone is the same listener.
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::hub::Listener>();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Listener(Rc<Callback>);
 

@@ -44,8 +44,10 @@ unsafe extern "C" {
 }
 
 /// Whether the hub would end before all thread-locals that green threads may have used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct End {
+    /// Nothing ends with the main thread but the process: there is nothing to register.
+    on_main_thread: bool,
     registrations: Cell<u32>,
     /// How many times somebody had run when it was registered last.
     runs_then: Cell<u64>,
@@ -53,6 +55,18 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// The end of this OS thread's hub, registered for the first time.
+    pub(crate) fn new() -> End {
+        let end = End {
+            on_main_thread: is_main_thread(),
+            registrations: Cell::new(0),
+            runs_then: Cell::new(0),
+            is_late: Cell::new(false),
+        };
+        end.register();
+        end
+    }
+
     /// The root leaves the loop: if green threads are left, the hub's end comes first from now on.
     #[inline]
     pub(crate) fn comes_first(&self, local: &Local) {
@@ -63,9 +77,8 @@ impl End {
     }
 
     #[cold]
-    pub(crate) fn register(&self) {
-        // Nothing ends with the main thread but the process.
-        if is_main_thread() {
+    fn register(&self) {
+        if self.on_main_thread {
             return;
         }
         if self.registrations.get() == REGISTRATIONS_MAX {

@@ -45,6 +45,8 @@ pub(crate) struct Local {
     /// Code we do not know runs on the root's stack right now, in the loop: see
     /// [`as_callback`](Local::as_callback).
     pub(crate) in_callback: Cell<bool>,
+    /// Calls that whoever runs now has made without waiting.
+    pub(crate) calls_in_a_row: Cell<u32>,
     /// All threads are to be ended at the next turn.
     pub(crate) abort: Cell<bool>,
     /// Who waits until everyone is parked.
@@ -140,14 +142,14 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         stack_size: default_stack_size()?,
         root: Rc::new(Control::root(Location::caller(), now)),
         in_callback: Cell::new(false),
+        calls_in_a_row: Cell::new(0),
         abort: Cell::new(false),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
-        end: End::default(),
+        end: End::new(),
     };
     LOCAL.set(Box::into_raw(Box::new(local)));
     let local = existing().expect("the hub has just been made");
-    local.end.register();
     watch_if_asked(local);
     Ok(local)
 }

@@ -297,10 +297,10 @@ pub fn allow_multiple_waiters(allow: bool) {
 /// Ends everything on this hub: timers and listeners are cancelled and green threads unwound, so
 /// that their destructors run.
 ///
-/// Called from the OS thread's own stack it is done when this returns; from a green thread or a
-/// callback, at the end of the current turn, and the calling green thread is unwound too, at its
-/// next wait. The root's own wait goes on: if it joins a thread, that thread was killed. The hub
-/// works again at its next use.
+/// Called from the OS thread's own stack it is done when this returns; from a green thread, a
+/// callback or a destructor that runs because of a panic, at the end of the turn, and the calling
+/// green thread is unwound too, at its next wait. The root's own wait goes on: if it joins a
+/// thread, that thread was killed. The hub works again at its next use.
 ///
 /// # Panics
 ///
@@ -308,7 +308,7 @@ pub fn allow_multiple_waiters(allow: bool) {
 /// catches what it is thrown and waits again, a thousand times over.
 pub fn abort() {
     let Some(local) = existing() else { return };
-    if local.in_callback.get() || crate::thread::is_green() {
+    if local.in_callback.get() || crate::thread::is_green() || std::thread::panicking() {
         local.abort.set(true);
     } else {
         end(local);
@@ -317,9 +317,10 @@ pub fn abort() {
 
 /// The deferred part of [`abort`], and the end of an OS thread.
 pub(crate) fn end(local: &local::Local) {
-    local.abort.set(false);
     callback::cancel_all(local);
     run::end_all(local);
     // Those that destructors armed.
     callback::cancel_all(local);
+    // Also if a destructor has asked for it again: it is done.
+    local.abort.set(false);
 }

@@ -211,13 +211,18 @@ impl<F: AsFd> Descriptor<F> {
             && is_shut(self.file.as_fd())
     }
 
+    /// Before a call that may have to wait: whether it surely has to. Also the moment at which
+    /// somebody who never has to gives way.
     #[inline]
     fn is_exhausted(&self, interest: Interest) -> bool {
-        match (self.place.0.get(), existing()) {
-            (Some(key), Some(local)) if !self.is_nonblocking() => {
-                !local.hub.borrow().readiness(key).satisfies(interest)
-            }
-            _ => false,
+        let Some(local) = existing() else { return false };
+        if self.is_nonblocking() {
+            return false;
+        }
+        park::count_call(local);
+        match self.place.0.get() {
+            Some(key) => !local.hub.borrow().readiness(key).satisfies(interest),
+            None => false,
         }
     }
 

@@ -34,7 +34,7 @@ pub use greenroom_hub::Interest;
 ///
 /// If it is ready now, this returns at once. The fd may be any that `poll` takes, and keeps the
 /// mode it is in; set it non-blocking if what follows must not block. Being ready is no promise:
-/// another reader may be faster.
+/// another reader may be faster, and whoever runs in between may close the fd.
 ///
 /// # Errors
 ///

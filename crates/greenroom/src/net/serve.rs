@@ -83,8 +83,9 @@ where
         outcome: RefCell::new(None),
     });
     let server = Server { shared: Rc::clone(&shared) };
+    // Made here, so that it is dropped even if the acceptor is killed before it runs.
+    let end = End(shared);
     let acceptor = Builder::new().name("acceptor").spawn(move || {
-        let end = End(shared);
         let outcome = end.0.serve(listener, &Rc::new(handler));
         *end.0.outcome.borrow_mut() = Some(outcome);
     });

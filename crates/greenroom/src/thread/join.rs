@@ -2,7 +2,12 @@
 //!
 //! Knows the control block and `park`; resumes nobody.
 
-use std::{any::Any, error, fmt, time::Duration};
+use std::{
+    any::Any,
+    error, fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use greenroom_fiber::{Fiber, Output};
 use greenroom_hub::Wake;
@@ -22,6 +27,19 @@ use crate::{
 ///
 /// Dropping it lets the thread run on by itself; if it then panics, or has already, that is
 /// printed with its name. Not `Send`: a green thread belongs to the OS thread it was spawned on.
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::JoinHandle<()>>();
+/// ```
+///
+/// A thread is joined once:
+///
+/// ```compile_fail,E0382
+/// let handle = greenroom::spawn(|| {});
+/// let first = handle.join();
+/// let second = handle.join();
+/// ```
 #[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
 pub struct JoinHandle<T> {
     output: Output<Control, Option<T>>,
@@ -168,12 +186,22 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Why joining gave no value.
+///
+/// `Send` and `Sync`, so it fits into [`std::io::Error::other`] and into any boxed error.
+///
+/// ```
+/// fn read_all() -> std::io::Result<()> {
+///     greenroom::spawn(|| panic!("no")).join().map_err(std::io::Error::other)
+/// }
+/// assert_eq!(read_all().unwrap_err().to_string(), "the green thread panicked: no");
+/// ```
 #[derive(Debug)]
 pub struct JoinError(Ending);
 
 #[derive(Debug)]
 enum Ending {
-    Panicked(Box<dyn Any + Send>),
+    /// The lock is never contended: it makes the error `Sync`, as boxed errors are expected to be.
+    Panicked(Mutex<Box<dyn Any + Send>>),
     Killed,
     Cancelled,
     Unwinding,
@@ -192,7 +220,7 @@ impl JoinError {
         } else if payload.is::<Cancelled>() {
             Ending::Cancelled
         } else {
-            Ending::Panicked(payload)
+            Ending::Panicked(Mutex::new(payload))
         })
     }
 
@@ -219,7 +247,9 @@ impl JoinError {
     /// This error again, if it was no panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
-            Ending::Panicked(payload) => Ok(payload),
+            Ending::Panicked(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
             _ => Err(self),
         }
     }
@@ -228,7 +258,10 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ending::Panicked(payload) => write!(f, "the green thread {}", telling(&**payload)),
+            Ending::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                write!(f, "the green thread {}", telling(&**payload))
+            }
             Ending::Killed => f.write_str("the green thread was killed"),
             Ending::Cancelled => f.write_str("the green thread was cancelled before it started"),
             Ending::Unwinding => f.write_str("a thread that unwinds from a panic cannot wait"),

@@ -38,7 +38,12 @@ impl fmt::Display for ThreadId {
 /// A green thread as others see it: its id and its name.
 ///
 /// A clone is the same thread. Holding one keeps the thread's stack from being reused, not the
-/// thread from ending.
+/// thread from ending. It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::thread::Thread>();
+/// ```
 #[derive(Clone)]
 pub struct Thread(Who);
 

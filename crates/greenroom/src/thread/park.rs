@@ -119,6 +119,28 @@ pub(crate) fn yield_now(local: &'static Local) {
     }
 }
 
+/// Calls in a row that one may make without waiting before the others get their turn.
+const CALLS_IN_A_ROW_MAX: u32 = 128;
+
+/// Counts a call that may have to wait, before it is made. Somebody whose data never ends would
+/// otherwise hold the loop for as long as it keeps coming.
+#[inline]
+pub(crate) fn count_call(local: &'static Local) {
+    let calls = local.calls_in_a_row.get() + 1;
+    local.calls_in_a_row.set(calls);
+    if calls > CALLS_IN_A_ROW_MAX {
+        share(local);
+    }
+}
+
+#[cold]
+fn share(local: &'static Local) {
+    local.calls_in_a_row.set(0);
+    if !local.in_callback.get() {
+        yield_now(local);
+    }
+}
+
 /// Who is about to wait.
 enum Me {
     Green(Fiber<Control>, &'static Local),

@@ -99,6 +99,7 @@ fn idle_chores(local: &Local) -> io::Result<()> {
 #[inline]
 fn resume(local: &Local, fiber: Fiber<Control>) {
     local.pulse.beat();
+    local.calls_in_a_row.set(0);
     let progress = fiber.resume();
     local.pulse.beat();
     match progress {

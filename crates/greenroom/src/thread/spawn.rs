@@ -145,7 +145,8 @@ impl Builder {
     /// The size of its stack in bytes, rounded up to a power of two.
     ///
     /// The default is 256 KiB, or what the environment variable `GREENROOM_STACK_SIZE` says in
-    /// bytes. A stack costs address space; memory only as far down as it was used.
+    /// bytes. A stack costs address space; memory only as far down as it was used. It is larger than
+    /// was asked for if the closure, or what it returns, would hardly fit.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

@@ -280,6 +280,50 @@ fn what_destructors_arm_is_cancelled_as_well() {
 }
 
 #[test]
+fn a_destructor_that_asks_for_it_again_does_not_end_what_comes_later() {
+    struct AbortsOnDrop;
+    impl Drop for AbortsOnDrop {
+        fn drop(&mut self) {
+            hub::abort();
+        }
+    }
+    run(|| {
+        drop(spawn(|| {
+            let _aborts = AbortsOnDrop;
+            sleep(Duration::MAX);
+        }));
+        wait_all_parked();
+        hub::abort();
+        assert_works_again();
+    });
+}
+
+#[test]
+fn in_a_destructor_that_runs_because_of_a_panic_it_waits_for_the_next_turn() {
+    struct AbortsOnDrop;
+    impl Drop for AbortsOnDrop {
+        fn drop(&mut self) {
+            hub::abort();
+        }
+    }
+    run(|| {
+        let trace = Trace::new();
+        let thread = sleeper(&trace);
+        wait_all_parked();
+        let panics = catch_unwind(|| {
+            let _aborts = AbortsOnDrop;
+            panic!("and out");
+        });
+        assert!(panics.is_err());
+        assert_eq!(trace.take(), [""; 0], "others ran in the middle of a panic");
+        yield_now();
+        yield_now();
+        assert!(thread.join().unwrap_err().is_killed());
+        assert_works_again();
+    });
+}
+
+#[test]
 fn without_anything_to_end_it_does_nothing() {
     run(|| {
         hub::abort();

@@ -37,6 +37,6 @@ mod dump;
 mod virtual_time;
 
 mod many;
-//mod panic_abort;
+mod panic_abort;
 mod real_time;
 mod seeded_life;

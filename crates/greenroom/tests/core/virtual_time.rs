@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_run_returns_what_its_function_returned() {
-    let borrowed = vec![1, 2];
+    let borrowed = [1, 2];
     assert_eq!(run(|| borrowed.len()), 2);
     assert_eq!(run_seeded(1, || borrowed.len()), 2);
 }

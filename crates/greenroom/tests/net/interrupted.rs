@@ -6,6 +6,7 @@ use std::{
 };
 
 use greenroom::{
+    io::{GreenFd, Interest},
     net::{TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream},
     spawn,
 };
@@ -110,5 +111,22 @@ fn host_names_are_resolved_under_signals() {
             let addresses = greenroom::net::lookup_host("localhost", 80).unwrap();
             assert!(addresses.iter().all(|address| address.ip().is_loopback()));
         });
+    });
+}
+
+#[test]
+fn a_call_that_was_interrupted_is_made_again() {
+    on_each_backend(|| {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let green = GreenFd::new(reader).unwrap();
+        let mut interruptions = 3;
+        let outcome = green.when_ready(Interest::Read, |_| {
+            if interruptions == 0 {
+                return Ok("done");
+            }
+            interruptions -= 1;
+            Err(std::io::ErrorKind::Interrupted.into())
+        });
+        assert_eq!(outcome.unwrap(), "done");
     });
 }

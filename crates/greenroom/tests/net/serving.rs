@@ -184,6 +184,12 @@ fn a_clone_of_the_listener_can_be_served_when_the_first_server_has_stopped() {
         let first = serve(listener, 5, answering("first"));
         all_hear(clients(address, 3), "first");
         first.stop().unwrap();
+        // The first one has asked without waiting in the end; that is over.
+        let client = clients(address, 1).pop().unwrap();
+        let (mut stream, _) = clone.accept().unwrap();
+        stream.write_all(b"by hand").unwrap();
+        drop(stream);
+        drop(client.join().unwrap());
         let second = serve(clone, 5, answering("second"));
         all_hear(clients(address, 3), "second");
         second.stop().unwrap();
@@ -358,5 +364,11 @@ fn aborting_the_hub_ends_its_servers() {
         assert!(dropped.get());
         assert_eq!(server.active(), 0);
         TcpListener::bind(address).unwrap();
+
+        let (listener, _) = listening();
+        let server = serve(listener, 5, |_, _| unreachable!("nobody came"));
+        // Before its first step.
+        hub::abort();
+        assert!(server.join().is_err());
     });
 }

@@ -162,13 +162,8 @@ fn who_wants_to_hear_would_block_hears_it() {
         let mut bytes = [0; 4];
         assert_eq!(there.read(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert_eq!(there.peek(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
-        let full = loop {
-            match there.write(&[0; 65536]) {
-                Ok(_) => {}
-                Err(error) => break error.kind(),
-            }
-        };
-        assert_eq!(full, ErrorKind::WouldBlock);
+        let full = there.write_all(&[0; 32 << 20]).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
         here.write_all(b"data").unwrap();
         there.set_nonblocking(false).unwrap();
         there.read_exact(&mut bytes).unwrap();
@@ -213,18 +208,16 @@ fn out_of_band_data_does_not_hide_what_follows_it() {
             let mut all = Vec::new();
             let mut bytes = [0; 64];
             // A read stops short at the mark, though more is behind it.
-            loop {
-                match there.read(&mut bytes).unwrap() {
-                    0 => return all,
-                    count => all.extend_from_slice(&bytes[..count]),
-                }
+            while all.len() < 11 {
+                let count = there.read(&mut bytes).unwrap();
+                all.extend_from_slice(&bytes[..count]);
             }
+            all
         });
         greenroom::yield_now();
         (&here).write_all(b"before").unwrap();
         rustix::net::send(&here, b"!", rustix::net::SendFlags::OOB).unwrap();
         (&here).write_all(b"after").unwrap();
-        drop(here);
         assert_eq!(joined(reader), b"beforeafter");
     });
 }

@@ -99,22 +99,24 @@ fn a_peer_is_known_by_its_name_even_by_one_that_fills_the_address() {
         let folder = std::env::temp_dir();
         // The kernel takes 108 bytes for a path; with a zero at its end it has room for 107.
         for length in [1, 107, 108] {
-            let mut path = folder.join(format!("{}-", unique())).into_os_string();
+            let name = format!("greenroom-{}-{}-", std::process::id(), unique());
+            let mut path = folder.join(name).into_os_string();
             while path.len() < length {
                 path.push("x");
             }
+            let place = Place(path.into());
+            let path = place.0.as_os_str();
             let listener = UnixListener::bind_addr(&nowhere()).unwrap();
             let address = listener.local_addr().unwrap();
             let name = address.as_abstract_name().unwrap();
             let client = sys::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
-            sys::bind(&client, &SocketAddrUnix::new(&*path).unwrap()).unwrap();
+            sys::bind(&client, &SocketAddrUnix::new(path).unwrap()).unwrap();
             sys::connect(&client, &SocketAddrUnix::new_abstract_name(name).unwrap()).unwrap();
             let (_stream, peer) = listener.accept().unwrap();
             match path.len() {
                 108 => assert!(peer.is_unnamed(), "std's type has no room for it: {peer:?}"),
                 _ => assert_eq!(peer.as_pathname(), Some(path.as_ref())),
             }
-            fs::remove_file(path).unwrap();
         }
     });
 }

@@ -28,6 +28,8 @@ pub(super) enum Fate {
 /// What a thread panics with whose fate that is.
 struct Planned(u64);
 
+type Step = fn(&mut Actor);
+
 struct Actor {
     world: Rc<World>,
     depth: u32,
@@ -81,7 +83,7 @@ pub(super) fn check(world: &World, outcome: Result<u64, JoinError>, fate: Fate) 
 
 impl Actor {
     fn step(&mut self) {
-        let steps: [(&'static str, fn(&mut Actor)); 14] = [
+        let steps: [(&'static str, Step); 14] = [
             ("yield", |_| yield_now()),
             ("sleep", Actor::sleep),
             ("spawn", Actor::spawn),

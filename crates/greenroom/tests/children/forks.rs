@@ -1,0 +1,179 @@
+//! A forked child goes on with the hub it inherits, and its parent notices nothing.
+
+use std::{
+    io::{Read, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::mpsc::channel,
+    time::Duration,
+};
+
+use greenroom::{
+    JoinHandle, hub,
+    io::{GreenFd, Interest, trampoline},
+    offload, sleep, spawn, thread, yield_now,
+};
+use rustix::process::Pid;
+
+use crate::{
+    case::{Case, PLAIN},
+    kernel::{assert_ended_well, fork},
+};
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A thread that reads one message.
+fn reader(stream: UnixStream) -> JoinHandle<Vec<u8>> {
+    spawn(move || {
+        let mut bytes = vec![0; 5];
+        GreenFd::new(stream).unwrap().read_exact(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+/// Waits for a child as green threads should: somewhere else.
+fn end_of(child: Pid) {
+    offload(move || assert_ended_well(child));
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "forks::a_child_goes_on_using_the_hub",
+        play: || {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let before = reader(here);
+            yield_now();
+            let child = fork(|| {
+                sleep(MOMENT);
+                assert_eq!(spawn(|| 7).join().unwrap(), 7);
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let reader = reader(ours);
+                yield_now();
+                theirs.write_all(b"child").unwrap();
+                assert_eq!(reader.join().unwrap(), b"child");
+            });
+            end_of(child);
+            there.write_all(b"after").unwrap();
+            assert_eq!(before.join().unwrap(), b"after");
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_thread_that_waited_before_the_fork_waits_on_in_the_child",
+        play: || {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let before = reader(here);
+            let sleeper = spawn(|| sleep(MOMENT));
+            yield_now();
+            let child = fork(|| {
+                there.write_all(b"child").unwrap();
+                assert_eq!(before.join().unwrap(), b"child");
+                sleeper.join().unwrap();
+            });
+            // In the parent closures and handles are as they were.
+            end_of(child);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::what_a_child_closes_is_open_in_its_parent",
+        play: || {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let fd = here.as_raw_fd();
+            let foreign = UnixStream::pair().unwrap();
+            let before = reader(here);
+            let waiter = {
+                let stream = foreign.0.try_clone().unwrap();
+                spawn(move || trampoline(&stream, Interest::Read, None))
+            };
+            yield_now();
+            let child = fork(|| {
+                assert_eq!(hub::notify_close(fd), 1);
+                hub::abort();
+                assert_eq!((hub::stats().threads, hub::stats().listeners), (0, 0));
+            });
+            end_of(child);
+            there.write_all(b"still").unwrap();
+            (&foreign.1).write_all(b"!").unwrap();
+            assert_eq!(before.join().unwrap(), b"still");
+            waiter.join().unwrap().unwrap();
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_green_thread_may_fork",
+        play: || {
+            let forks = spawn(|| {
+                let me = thread::current().id();
+                let child = fork(move || {
+                    assert_eq!(thread::current().id(), me);
+                    sleep(MOMENT);
+                    assert_eq!(spawn(|| 7).join().unwrap(), 7);
+                });
+                end_of(child);
+                thread::current().id() == me
+            });
+            assert!(forks.join().unwrap());
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_may_offload_first_of_all",
+        play: || {
+            assert_eq!(spawn(|| 1).join().unwrap(), 1);
+            assert_ended_well(fork(|| assert_eq!(offload(|| 7), 7)));
+            assert_eq!(offload(|| 8), 8);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_may_offload_although_the_helpers_are_its_parents",
+        play: || {
+            assert_eq!(offload(|| 1), 1);
+            // The helper waits for more work now; that is what the child has none of.
+            let child = fork(|| assert_eq!(offload(|| 7), 7));
+            assert_ended_well(child);
+            assert_eq!(offload(|| 8), 8);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::work_that_was_offloaded_before_is_lost_in_the_child_alone",
+        play: || {
+            let (go_on, gone_on) = channel::<()>();
+            let worker = spawn(move || {
+                offload(move || gone_on.recv().unwrap());
+                7
+            });
+            yield_now();
+            let worker = std::cell::Cell::new(Some(worker));
+            let child = fork(|| {
+                let error = worker.take().unwrap().join().unwrap_err().to_string();
+                assert!(error.contains("lost: the process forked, without its helpers"), "{error}");
+            });
+            assert_ended_well(child);
+            go_on.send(()).unwrap();
+            assert_eq!(worker.take().unwrap().join().unwrap(), 7);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_of_a_child_goes_on_as_well",
+        play: || {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let before = reader(here);
+            yield_now();
+            let child = fork(|| {
+                sleep(MOMENT);
+                let grandchild = fork(|| {
+                    sleep(MOMENT);
+                    assert_eq!(spawn(|| 7).join().unwrap(), 7);
+                });
+                end_of(grandchild);
+            });
+            end_of(child);
+            there.write_all(b"after").unwrap();
+            assert_eq!(before.join().unwrap(), b"after");
+        },
+        ..PLAIN
+    },
+];

@@ -1,0 +1,70 @@
+//! What cases ask of the kernel that no safe call offers: a fork, a signal's handler.
+//!
+//! Knows no green thread.
+//!
+//! # Safety
+//!
+//! A forked child has the forking OS thread alone. A case forks while no other OS thread of its
+//! process holds a lock that the child needs, and leaves the child by `_exit`. The handler only
+//! counts, in an atomic.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::c_int,
+    mem, ptr,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// Plays `child` in a forked child, which then ends, with 0 if it did not panic; returns its number.
+pub(crate) fn fork(child: impl FnOnce()) -> Pid {
+    // SAFETY: see the head of this file.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        // SAFETY: ends the process, without destructors: those are the parent's to run.
+        unsafe { libc::_exit(c_int::from(outcome.is_err())) };
+    }
+    Pid::from_raw(pid).expect("the kernel forks")
+}
+
+/// Waits until a child has ended, and panics if it has not ended well.
+#[track_caller]
+pub(crate) fn assert_ended_well(child: Pid) {
+    let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(0), "{status:?}");
+}
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_signal: c_int) {
+    SIGNALS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Signals of kind `SIGUSR1` handled so far, once [`count_signals`] was called.
+pub(crate) fn signals() -> u32 {
+    SIGNALS.load(Ordering::Relaxed)
+}
+
+/// Counts `SIGUSR1` from now on. System calls that it interrupts fail with `EINTR`.
+pub(crate) fn count_signals() {
+    // SAFETY: a zeroed action has an empty mask and no flags, SA_RESTART among them; the handler
+    // has the signature of one without SA_SIGINFO, and does what the head of this file allows.
+    let failed = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = count as *const () as usize;
+        libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut())
+    };
+    assert_eq!(failed, 0);
+}
+
+/// Sends `SIGUSR1` to one OS thread of this process.
+pub(crate) fn interrupt(thread: Pid) {
+    let (process, thread) = (rustix::process::getpid(), thread.as_raw_nonzero().get());
+    // SAFETY: sends a signal that is handled.
+    unsafe {
+        libc::syscall(libc::SYS_tgkill, process.as_raw_nonzero().get(), thread, libc::SIGUSR1)
+    };
+}

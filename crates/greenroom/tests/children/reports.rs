@@ -1,0 +1,163 @@
+//! What is told on standard error when nobody is left to be told otherwise.
+
+use std::{
+    fs::File,
+    io::Write,
+    os::unix::net::UnixStream,
+    panic::{panic_any, resume_unwind},
+    time::Duration,
+};
+
+use greenroom::{hub, io::Interest, sleep, spawn, testing, thread::Builder, yield_now};
+
+use crate::case::{Case, PANICKED, PLAIN, Stderr};
+
+const MOMENT: Duration = Duration::from_micros(1);
+
+/// Panics without the hook's own message.
+fn panics_quietly() {
+    resume_unwind(Box::new("quietly"));
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "reports::a_panic_nobody_joins_is_told_with_the_threads_name",
+        play: || {
+            drop(Builder::new().name("worker").spawn(panics_quietly).unwrap());
+            yield_now();
+        },
+        says: &["greenroom: green thread \"worker\" (1) panicked: quietly and nobody joined it\n"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_panic_of_a_thread_without_a_name_is_told_with_its_number",
+        play: || {
+            drop(spawn(|| panic!("oh {}", std::hint::black_box("no"))));
+            yield_now();
+        },
+        says: &["greenroom: green thread 1 panicked: oh no and nobody joined it\n"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_panic_with_something_that_is_no_text_is_told",
+        play: || {
+            drop(spawn(|| panic_any(7)));
+            yield_now();
+        },
+        says: &["green thread 1 panicked with something that is no text and nobody joined it\n"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_panic_is_told_when_the_handle_is_dropped_later",
+        play: || {
+            let handle = Builder::new().name("worker").spawn(panics_quietly).unwrap();
+            yield_now();
+            eprintln!("it has panicked");
+            drop(handle);
+        },
+        says: &["it has panicked", "green thread \"worker\" (1) panicked: quietly"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_panic_that_is_joined_is_not_told",
+        play: || {
+            assert!(spawn(panics_quietly).join().unwrap_err().is_panic());
+            drop(spawn(panics_quietly).join_timeout(Duration::from_secs(1000)));
+        },
+        never_says: &["quietly"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::who_is_killed_or_cancelled_is_not_told_of",
+        play: || {
+            drop(spawn(|| sleep(Duration::from_secs(1000))));
+            yield_now();
+            drop(spawn(|| {}));
+            hub::abort();
+        },
+        never_says: &["green thread"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_timer_that_panics_is_told_with_where_it_was_armed",
+        play: || {
+            hub::call_after_global(MOMENT, panics_quietly);
+            sleep(10 * MOMENT);
+            eprintln!("the loop goes on");
+        },
+        says: &[
+            "greenroom: a timer's function, armed at ",
+            "reports.rs:",
+            " panicked: quietly\n",
+            "the loop goes on",
+        ],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_listener_that_panics_is_told_once",
+        play: || {
+            let (mut here, there) = UnixStream::pair().unwrap();
+            hub::add(&there, Interest::Read, |_| panics_quietly()).unwrap();
+            here.write_all(b"!").unwrap();
+            sleep(10 * MOMENT);
+            sleep(10 * MOMENT);
+            eprintln!("the loop goes on");
+        },
+        says: &["a listener's function, armed at ", " panicked: quietly\n", "the loop goes on"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_blocking_call_in_a_callback_is_told_with_the_rule",
+        play: || {
+            hub::call_after_global(MOMENT, || sleep(MOMENT));
+            sleep(10 * MOMENT);
+        },
+        says: &[
+            "a hub callback may not block: it runs on the hub's own stack, so everyone would wait \
+             with it; spawn a green thread from it instead",
+            "greenroom: a timer's function, armed at ",
+            "may not block",
+        ],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_deadlock_is_mains_panic_and_lists_everybody",
+        play: || {
+            let stuck = Builder::new().name("stuck").spawn(|| sleep(Duration::MAX)).unwrap();
+            drop(spawn(move || drop(stuck.join())).join());
+        },
+        ends: PANICKED,
+        says: &[
+            "deadlock: the root waits for green thread 2 to end, and nothing is left that could \
+             wake anyone",
+            "green thread 1 stuck: sleeps, spawned at ",
+            "green thread 2 -: waits for green thread 1 to end, spawned at ",
+        ],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_seed_is_told_if_its_run_fails",
+        play: || {
+            testing::run_seeded(41, || {});
+            testing::run_seeded(42, || panic!("with this seed"));
+        },
+        ends: PANICKED,
+        says: &["with this seed", "greenroom: this run's seed is 42\n"],
+        never_says: &["seed is 41"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_standard_error_without_room_does_no_harm",
+        play: || {
+            let full = File::options().write(true).open("/dev/full").unwrap().write(b"!");
+            assert!(full.is_err(), "this is how it fails");
+            drop(spawn(panics_quietly));
+            drop(spawn(|| panic!("loudly")));
+            hub::call_after_global(MOMENT, panics_quietly);
+            sleep(10 * MOMENT);
+            assert_eq!(spawn(|| 1).join().unwrap(), 1);
+        },
+        stderr: Stderr::Full,
+        ..PLAIN
+    },
+];
