@@ -564,7 +564,8 @@ fn the_bell_wakes_from_another_thread_until_it_is_muted() {
         assert_eq!(bench.reports(), [(BELL.0, READ)], "it rings until it is muted");
         bell.ring();
         bell.mute();
-        assert_eq!(bench.reports(), []);
+        bell.mute();
+        assert_eq!(bench.reports(), [], "and it may be muted when it is silent");
         bell.ring();
         assert_eq!(bench.reports(), [(BELL.0, READ)], "it can ring again");
     });
@@ -582,12 +583,9 @@ fn of_thousands_of_ready_fds_none_is_lost() {
             bench.arm(fd.as_raw_fd(), token, READ, false);
         }
         let mut seen = Vec::new();
-        loop {
+        for _ in 0..4 {
             let reports = bench.reports();
             assert!(reports.len() <= EVENTS_PER_TURN_MAX, "one look's work is bounded");
-            if reports.is_empty() {
-                break;
-            }
             seen.extend(reports.into_iter().map(|(token, _)| token));
         }
         seen.sort_unstable();

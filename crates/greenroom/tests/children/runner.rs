@@ -120,7 +120,8 @@ fn play(case: &Case) -> Result<(), String> {
         Err(_) => {
             // It may have ended this moment; then there is nobody to kill.
             let _ = child.kill();
-            let said = ended.recv().unwrap_or_default();
+            // A child of its own may hold the other end, and hang as well.
+            let said = ended.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
             Err(format!("hangs; it said:\n{said}"))
         }
     }

@@ -1,12 +1,18 @@
 //! Nobody keeps the loop from looking at fds and timers, however busy they keep it.
 
-use std::{cell::Cell, io::Write, os::unix::net::UnixStream, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    rc::Rc,
+    time::Duration,
+};
 
 use greenroom::{
     hub::{self, Backend, call_after_global},
     io::{Interest, trampoline},
-    spawn, spawn_after,
-    testing::run_on,
+    net, spawn, spawn_after,
+    testing::{run, run_on},
     yield_now,
 };
 
@@ -130,4 +136,25 @@ fn an_fd_that_is_always_ready_starves_no_other() {
             assert!(listener.remove());
         });
     }
+}
+
+#[test]
+fn a_thread_whose_calls_never_have_to_wait_gives_way() {
+    run(|| {
+        let seen = Rc::new(Cell::new(false));
+        let flag = Rc::clone(&seen);
+        let busy = spawn(move || {
+            let (here, there) = net::UnixStream::pair().unwrap();
+            // What is written can be read at once, so neither call ever waits.
+            let rounds = (0..10_000).take_while(|_| {
+                (&here).write_all(b"!").unwrap();
+                (&there).read_exact(&mut [0]).unwrap();
+                !flag.get()
+            });
+            rounds.count()
+        });
+        let other = spawn(move || seen.set(true));
+        other.join().unwrap();
+        assert!(busy.join().unwrap() < 200, "the other thread had to wait for its end");
+    });
 }
