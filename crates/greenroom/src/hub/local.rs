@@ -28,7 +28,7 @@ use greenroom_hub::{Backend, Clock, Hub};
 use crate::{
     debug::{Pulse, watch_if_asked},
     hub::end::End,
-    thread::{Control, Waiter, registry::Registry, spawn::default_stack_size},
+    thread::{Control, Waiter, errno::ErrnoPlace, registry::Registry, spawn::default_stack_size},
 };
 
 /// One OS thread's hub and all that belongs to it.
@@ -52,6 +52,7 @@ pub(crate) struct Local {
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) errno: ErrnoPlace,
     pub(crate) end: End,
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         abort: Cell::new(false),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
+        errno: ErrnoPlace::of_this_os_thread(),
         end: End::new(),
     };
     LOCAL.set(Box::into_raw(Box::new(local)));

@@ -11,27 +11,36 @@
 
 use std::ffi::c_int;
 
-/// What `errno` was; set back when this is dropped. So whoever waits finds it as it was, whatever
-/// others called meanwhile.
-pub(super) struct Errno {
-    place: *mut c_int,
-    value: c_int,
-}
+/// Where an OS thread's `errno` is. Asked for once, for it never moves and asking is a call.
+#[derive(Debug)]
+pub(crate) struct ErrnoPlace(*mut c_int);
 
-impl Errno {
-    #[inline(always)]
-    pub(super) fn keep() -> Errno {
+impl ErrnoPlace {
+    pub(crate) fn of_this_os_thread() -> ErrnoPlace {
         // SAFETY: has no conditions.
-        let place = unsafe { libc::__errno_location() };
-        // SAFETY: this OS thread's errno; see the head of this file.
-        Errno { place, value: unsafe { *place } }
+        ErrnoPlace(unsafe { libc::__errno_location() })
     }
 }
 
-impl Drop for Errno {
+/// What `errno` was; set back when this is dropped. So whoever waits finds it as it was, whatever
+/// others called meanwhile.
+pub(super) struct Errno<'a> {
+    place: &'a ErrnoPlace,
+    value: c_int,
+}
+
+impl Errno<'_> {
+    #[inline(always)]
+    pub(super) fn keep(place: &ErrnoPlace) -> Errno<'_> {
+        // SAFETY: this OS thread's errno, for a place is not `Send`; see the head of this file.
+        Errno { place, value: unsafe { *place.0 } }
+    }
+}
+
+impl Drop for Errno<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: dropped on the OS thread it was made on, for it is part of a green thread's wait.
-        unsafe { *self.place = self.value };
+        unsafe { *self.place.0 = self.value };
     }
 }

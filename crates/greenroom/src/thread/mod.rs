@@ -7,7 +7,7 @@ pub(crate) mod join;
 pub(crate) mod spawn;
 
 pub(crate) mod control;
-mod errno;
+pub(crate) mod errno;
 pub(crate) mod park;
 pub(crate) mod registry;
 pub(crate) mod run;

@@ -103,7 +103,7 @@ pub(crate) fn yield_now(local: &'static Local) {
         Some(fiber) => {
             throw_if_doomed(&fiber);
             local.hub.borrow_mut().queue(Waiter::Thread(fiber));
-            let errno = Errno::keep();
+            let errno = Errno::keep(&local.errno);
             suspend();
             drop(errno);
             Fiber::<Control>::with_current(|fiber| {
@@ -113,7 +113,7 @@ pub(crate) fn yield_now(local: &'static Local) {
         None => {
             refuse_in_callback(local);
             local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
-            let _errno = Errno::keep();
+            let _errno = Errno::keep(&local.errno);
             run::until_woken(local);
         }
     }
@@ -194,9 +194,9 @@ impl Me {
     fn park(self, blocked: Blocked) -> Wake {
         let now = self.local().hub.borrow().now();
         match self {
-            Me::Green(fiber, _) => {
+            Me::Green(fiber, local) => {
                 fiber.park(blocked, now);
-                let errno = Errno::keep();
+                let errno = Errno::keep(&local.errno);
                 suspend();
                 drop(errno);
                 let wake = fiber.unpark();
@@ -206,7 +206,7 @@ impl Me {
             Me::Root(local) => {
                 local.root.park(blocked, now);
                 let waits = RootWaits(local);
-                let errno = Errno::keep();
+                let errno = Errno::keep(&local.errno);
                 run::until_woken(local);
                 drop((waits, errno));
                 local.root.unpark()
