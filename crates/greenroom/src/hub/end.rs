@@ -94,7 +94,7 @@ impl End {
 /// Called as the OS thread ends, or as the process exits from it.
 extern "C" fn on_end(_: *mut c_void) {
     let Some(local) = existing() else { return };
-    if is_main_thread() || is_inside_loop(local) {
+    if is_inside_loop(local) {
         // The process exits: nothing is unwound, as nothing of the other OS threads is.
         return;
     }

@@ -69,7 +69,7 @@ pub(crate) const CASES: &[Case] = &[
                 assert_eq!(before.join().unwrap(), b"child");
                 sleeper.join().unwrap();
             });
-            // With the whole OS thread: the parent has the same reader, at the same socket.
+            // Were the loop to run here meanwhile, the parent's thread could be faster to read.
             assert_ended_well(child);
         },
         ..PLAIN

@@ -140,20 +140,17 @@ pub(crate) const CASES: &[Case] = &[
         name: "interrupted::sleeping_is_never_cut_short",
         play: || {
             let _storm = Storm::begin();
-            let nap = Duration::from_millis(5);
-            let naps: Vec<_> = (0..20)
-                .map(|_| {
-                    spawn(move || {
-                        let begin = Instant::now();
-                        sleep(nap);
-                        begin.elapsed()
-                    })
-                })
-                .collect();
-            let begin = Instant::now();
-            sleep(nap);
-            assert!(begin.elapsed() >= nap);
-            assert!(naps.into_iter().all(|thread| thread.join().unwrap() >= nap));
+            let nap = Duration::from_millis(1);
+            let slept = move || {
+                let begin = Instant::now();
+                sleep(nap);
+                begin.elapsed() >= nap
+            };
+            while signals() < SIGNALS {
+                let naps: Vec<_> = (0..20).map(|_| spawn(slept)).collect();
+                assert!(slept());
+                assert!(naps.into_iter().all(|thread| thread.join().unwrap()));
+            }
         },
         ..PLAIN
     },

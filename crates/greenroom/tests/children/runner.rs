@@ -6,12 +6,14 @@ use std::{
     env,
     fs::File,
     io::{BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStdin, Command, ExitCode, Stdio},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{
     CASE,
@@ -98,7 +100,7 @@ fn play(case: &Case) -> Result<(), String> {
     if env::var_os("ASAN_OPTIONS").is_some() {
         command.env("ASAN_OPTIONS", ASAN_OPTIONS);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
     command.stderr(match case.stderr {
         Stderr::Read => Stdio::piped(),
         Stderr::Full => {
@@ -118,10 +120,9 @@ fn play(case: &Case) -> Result<(), String> {
     match ended.recv_timeout(TIME_MAX) {
         Ok(said) => judge(case, &mut child, &said),
         Err(_) => {
-            // It may have ended this moment; then there is nobody to kill.
-            let _ = child.kill();
-            // A child of its own may hold the other end, and hang as well.
-            let said = ended.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+            // With all that it has forked. It may have ended this moment: then nobody is left.
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            let said = ended.recv().unwrap_or_default();
             Err(format!("hangs; it said:\n{said}"))
         }
     }
