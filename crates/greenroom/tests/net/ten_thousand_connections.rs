@@ -8,6 +8,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr},
     rc::Rc,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -56,9 +57,9 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 /// The server's process: echoes until its standard input ends, then tells what it has seen.
-fn server() {
+fn server(backend: Backend) {
     raise_limit();
-    on_backend(Backend::Epoll, || {
+    on_backend(backend, || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         child::say("address", listener.local_addr().unwrap());
         let (total, sums, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::default());
@@ -123,15 +124,16 @@ fn clients(address: SocketAddr) {
     talking.into_iter().for_each(joined);
 }
 
-#[test]
-fn ten_thousand_connections_at_once_lose_no_byte() {
-    const TEST: &str = "ten_thousand_connections::ten_thousand_connections_at_once_lose_no_byte";
-    child::play_if_child(server);
+/// The clients' process: plays them, and compares what the server tells with what they said.
+fn play(backend: Backend, test: &str) {
+    // Two at once would need the fds of both in this process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     raise_limit();
-    let mut process = child::start(TEST);
+    let mut process = child::start(test);
     let address = process.told("address").parse().unwrap();
     let begin = Instant::now();
-    on_backend(Backend::Epoll, move || clients(address));
+    on_backend(backend, move || clients(address));
     let took = begin.elapsed();
     process.close_input();
     let told = |process: &mut child::Process, name| process.told(name).parse::<u64>().unwrap();
@@ -143,6 +145,22 @@ fn ten_thousand_connections_at_once_lose_no_byte() {
     assert_eq!(told(&mut process, "total"), total);
     assert_eq!(told(&mut process, "sums"), sums);
     process.finished(PATIENCE);
-    println!("{CONNECTIONS} connections, {total} bytes each way: {took:.2?}");
+    println!("on {backend}: {CONNECTIONS} connections, {total} bytes each way: {took:.2?}");
     assert!(took < Duration::from_secs(30), "it took {took:?}");
+}
+
+/// One test for each backend.
+macro_rules! ten_thousand_connections {
+    ($($name:ident: $backend:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            child::play_if_child(|| server($backend));
+            play($backend, concat!("ten_thousand_connections::", stringify!($name)));
+        }
+    )*};
+}
+
+ten_thousand_connections! {
+    on_epoll_ten_thousand_connections_at_once_lose_no_byte: Backend::Epoll;
+    on_poll_ten_thousand_connections_at_once_lose_no_byte: Backend::Poll;
 }
