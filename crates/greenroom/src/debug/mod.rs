@@ -13,6 +13,7 @@ mod trace;
 use std::{
     fmt,
     io::{Write as _, stderr},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
@@ -26,4 +27,37 @@ pub use watchdog::{Watchdog, watch};
 /// report must not do more harm than what it reports, and nobody could act on its loss.
 pub(crate) fn say(report: fmt::Arguments<'_>) {
     let _ = stderr().write_all(format!("greenroom: {report}\n").as_bytes());
+}
+
+/// Whether panics that nobody else is told of are printed: of timers' and listeners' functions, of
+/// green threads whose handle was dropped, and of destructors that the loop runs.
+///
+/// They are at first. It holds for the whole process, as the standard library's panic hook does: who
+/// says it in `main` means every hub. That hook is another matter: it prints its own message, with the
+/// place, as the panic begins, and is changed by [`std::panic::set_hook`]. Deadlocks, the watchdog's
+/// reports and what precedes an abort are printed in any case.
+///
+/// # Examples
+///
+/// ```
+/// use std::{panic, time::Duration};
+/// use greenroom::{debug, hub, sleep};
+///
+/// debug::report_panics(false);
+/// panic::set_hook(Box::new(|_| {}));
+/// hub::call_after_global(Duration::ZERO, || panic!("nobody hears this"));
+/// sleep(Duration::from_millis(1));
+/// ```
+pub fn report_panics(report: bool) {
+    PANICS_ARE_REPORTED.store(report, Ordering::Relaxed);
+}
+
+static PANICS_ARE_REPORTED: AtomicBool = AtomicBool::new(true);
+
+/// Prints the report of a panic, unless that was switched off.
+#[cold]
+pub(crate) fn say_panic(report: fmt::Arguments<'_>) {
+    if PANICS_ARE_REPORTED.load(Ordering::Relaxed) {
+        say(report);
+    }
 }

@@ -17,7 +17,7 @@ use std::{
 use greenroom_hub::{Interest, ListenerKey, TimerKey, Wake};
 
 use crate::{
-    debug::say,
+    debug::say_panic,
     hub::local::{Local, existing, local},
     io::ListenError,
     thread::{Waiter, join, spawn::Owner},
@@ -29,15 +29,25 @@ pub(crate) struct Callback {
     function: RefCell<Option<Function>>,
     state: Cell<State>,
     armed: Cell<Armed>,
-    /// The green thread without which a timer does not fire.
-    owner: Option<Owner>,
+    /// What a timer was asked for; a listener has none.
+    terms: Option<Terms>,
     made_at: &'static Location<'static>,
-    is_timer: bool,
 }
 
 enum Function {
+    /// A timer's.
     Once(Box<dyn FnOnce()>),
+    /// That of a timer and all its copies.
+    Shared(Rc<dyn Fn()>),
+    /// A listener's.
     Every(Box<dyn FnMut(RawFd)>),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) delay: Duration,
+    /// The green thread without which the timer does not fire.
+    pub(super) owner: Option<Owner>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +68,12 @@ enum Armed {
 }
 
 impl Callback {
-    fn new(function: Function, owner: Option<Owner>, at: &'static Location<'static>) -> Rc<Self> {
+    fn new(function: Function, terms: Option<Terms>, at: &'static Location<'static>) -> Rc<Self> {
         Rc::new(Callback {
-            is_timer: matches!(function, Function::Once(_)),
             function: RefCell::new(Some(function)),
             state: Cell::new(State::Pending),
             armed: Cell::new(Armed::Nothing),
-            owner,
+            terms,
             made_at: at,
         })
     }
@@ -98,12 +107,21 @@ impl Callback {
     }
 
     fn fire(&self, local: &Local) {
-        let owner_is_gone = self.owner.is_some_and(|owner| !owner.is_alive(local));
-        let function = self.function.take();
+        let owner = self.terms.and_then(|terms| terms.owner);
+        let owner_is_gone = owner.is_some_and(|owner| !owner.is_alive(local));
         self.state.set(State::Spent);
-        if let Some(Function::Once(function)) = function {
-            let run = || if owner_is_gone { drop(function) } else { function() };
-            let _ = call(local, run, self);
+        if owner_is_gone {
+            return self.drop_in_loop(local, self.function.take());
+        }
+        match self.function.take() {
+            Some(Function::Once(function)) => drop(call(local, function, self)),
+            Some(Function::Shared(function)) => {
+                // It stays in its place meanwhile, so that it can copy its own timer.
+                self.function.replace(Some(Function::Shared(Rc::clone(&function))));
+                let _ = call(local, || function(), self);
+                self.drop_in_loop(local, (function, self.function.take()));
+            }
+            Some(Function::Every(_)) | None => {}
         }
     }
 
@@ -117,7 +135,14 @@ impl Callback {
         }
         // One that panicked would be called again at once, and panic again.
         self.end_in_loop(local);
-        let _ = call(local, || drop(function), self);
+        self.drop_in_loop(local, function);
+    }
+
+    /// Drops something of the user's in the midst of the loop.
+    fn drop_in_loop(&self, local: &Local, owned: impl Sized) {
+        if let Err(payload) = local.as_callback(|| drop(owned)) {
+            tell(local, self, payload);
+        }
     }
 
     /// [`end`](Callback::end), where what the function owns is dropped in the midst of the loop.
@@ -161,13 +186,13 @@ fn call(local: &Local, function: impl FnOnce(), who: &Callback) -> Result<(), ()
 
 #[cold]
 fn tell(local: &Local, who: &Callback, payload: Box<dyn Any + Send>) {
-    say(format_args!("{who} {}", join::telling(&*payload)));
+    say_panic(format_args!("{who} {}", join::telling(&*payload)));
     std::mem::forget(local.as_callback(|| drop(payload)));
 }
 
 impl fmt::Display for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.is_timer { "timer" } else { "listener" };
+        let whose = if self.terms.is_some() { "timer" } else { "listener" };
         write!(f, "a {whose}'s function, armed at {}", self.made_at)
     }
 }
@@ -181,11 +206,19 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// A function to be called once, at a time. Returned by
-/// [`call_after_global`](crate::hub::call_after_global) and
-/// [`call_after_local`](crate::hub::call_after_local).
+/// A function to be called once, at a time: armed by [`Timer::new`],
+/// [`call_after_global`](crate::hub::call_after_global) and their local kin.
 ///
-/// Dropping it changes nothing: the timer still fires. A clone is the same timer.
+/// It may not block, and is called between two green threads, in the turn of the loop in which its
+/// time has come: earlier deadlines first, equal ones in the order they were armed. So it runs while
+/// something on this OS thread waits, never earlier than was asked, and later if others hold the
+/// loop. What it panics with is printed (see [`report_panics`](crate::debug::report_panics)), and
+/// the loop goes on.
+///
+/// Dropping a `Timer` changes nothing: it still fires. A clone is the same timer; a
+/// [copy](Timer::copy) is another one. All of a hub's timers are cancelled by
+/// [`hub::abort`](crate::hub::abort) and at the end of the OS thread. In a forked child they are
+/// armed as in the parent.
 ///
 /// It stays on its OS thread:
 ///
@@ -197,9 +230,116 @@ impl fmt::Debug for Callback {
 pub struct Timer(Rc<Callback>);
 
 impl Timer {
-    /// Takes the timer back. The function and all it owns are dropped now.
+    /// Calls `f` when `delay` is over, and once more for each [copy](Timer::copy) of the timer.
     ///
-    /// True if that kept it from being called; false if it was called or cancelled before.
+    /// Costs two allocations, O(1) on average for the deadline, and no system call.
+    ///
+    /// # Panics
+    ///
+    /// If this OS thread has no hub yet and none can be made, as with [`hub::get`](crate::hub::get).
+    ///
+    /// # Examples
+    ///
+    /// A timer that copies itself fires again and again, until the one that is pending is cancelled:
+    ///
+    /// ```
+    /// use std::{cell::{Cell, RefCell}, rc::Rc, time::Duration};
+    /// use greenroom::{hub::Timer, sleep, testing};
+    ///
+    /// testing::run(|| {
+    ///     let ticks = Rc::new(Cell::new(0));
+    ///     let pending = Rc::new(RefCell::new(None::<Timer>));
+    ///     let (count, own) = (Rc::clone(&ticks), Rc::clone(&pending));
+    ///     let first = Timer::new(Duration::from_secs(1), move || {
+    ///         count.set(count.get() + 1);
+    ///         let next = own.borrow().as_ref().and_then(Timer::copy);
+    ///         *own.borrow_mut() = next;
+    ///     });
+    ///     *pending.borrow_mut() = Some(first);
+    ///     sleep(Duration::from_millis(3_500));
+    ///     assert_eq!(ticks.get(), 3);
+    ///     let last = pending.take().unwrap();
+    ///     assert!(last.cancel());
+    ///     sleep(Duration::from_secs(10));
+    ///     assert_eq!(ticks.get(), 3);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn new(delay: Duration, f: impl Fn() + 'static) -> Timer {
+        arm(Terms { delay, owner: None }, Function::Shared(Rc::new(f)))
+    }
+
+    /// As [`Timer::new`], but neither the timer nor its copies fire if the green thread that calls
+    /// this is gone by then: at its deadline the function is dropped uncalled.
+    ///
+    /// From an OS thread's own stack it is [`Timer::new`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Timer::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{hub::Timer, sleep, spawn, testing};
+    ///
+    /// testing::run(|| {
+    ///     let orphan = spawn(|| Timer::new_local(Duration::from_secs(1), || unreachable!()));
+    ///     let orphan = orphan.join().unwrap();
+    ///     let copy = orphan.copy().unwrap();
+    ///     sleep(Duration::from_secs(2));
+    ///     assert!(!orphan.is_pending() && !copy.is_pending());
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn new_local(delay: Duration, f: impl Fn() + 'static) -> Timer {
+        arm(Terms { delay, owner: Owner::current() }, Function::Shared(Rc::new(f)))
+    }
+
+    /// Arms another timer with the same function, the same delay, counted from now, and the same
+    /// owner if it is a local one. It fires, and is cancelled, by itself.
+    ///
+    /// `None` once this one fired or was cancelled, for then the function is gone; and always if the
+    /// function can be called only once, as that of
+    /// [`call_after_global`](crate::hub::call_after_global). While the function is being called it
+    /// can still be copied, unless it has cancelled its own timer.
+    ///
+    /// What the function owns is dropped when the last of the copies is over. Costs one allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc, time::Duration};
+    /// use greenroom::{hub::Timer, sleep, testing};
+    ///
+    /// testing::run(|| {
+    ///     let fired = Rc::new(Cell::new(0));
+    ///     let count = Rc::clone(&fired);
+    ///     let first = Timer::new(Duration::from_secs(2), move || count.set(count.get() + 1));
+    ///     sleep(Duration::from_secs(1));
+    ///     let second = first.copy().unwrap();
+    ///     sleep(Duration::from_millis(1_500));
+    ///     assert_eq!((fired.get(), first.is_pending(), second.is_pending()), (1, false, true));
+    ///     assert!(first.copy().is_none());
+    /// });
+    /// ```
+    #[track_caller]
+    #[must_use = "None says that nothing was armed"]
+    pub fn copy(&self) -> Option<Timer> {
+        let function = match &*self.0.function.borrow() {
+            Some(Function::Shared(function)) => Rc::clone(function),
+            _ => return None,
+        };
+        let terms = self.0.terms.expect("what has a timer's function is a timer");
+        Some(arm(terms, Function::Shared(function)))
+    }
+
+    /// Takes the timer back. The function is dropped now, and with it all it owns, unless copies of
+    /// the timer are left or the function is just being called: then when these are over.
+    ///
+    /// True if that kept it from being called; false if it was called or cancelled before, which
+    /// does no harm.
     pub fn cancel(&self) -> bool {
         self.0.end()
     }
@@ -239,11 +379,16 @@ impl Listener {
 }
 
 #[track_caller]
-pub(super) fn call_after(delay: Duration, owner: Option<Owner>, f: Box<dyn FnOnce()>) -> Timer {
+pub(super) fn call_after(terms: Terms, f: Box<dyn FnOnce()>) -> Timer {
+    arm(terms, Function::Once(f))
+}
+
+#[track_caller]
+fn arm(terms: Terms, function: Function) -> Timer {
     let local = local();
-    let callback = Callback::new(Function::Once(f), owner, Location::caller());
+    let callback = Callback::new(function, Some(terms), Location::caller());
     let mut hub = local.hub.borrow_mut();
-    let deadline = deadline_after(&hub, delay);
+    let deadline = deadline_after(&hub, terms.delay);
     let key = hub.arm(deadline, Waiter::Call(callback.clone()));
     callback.armed.set(Armed::Timer(key));
     Timer(callback)

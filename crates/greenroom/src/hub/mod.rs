@@ -24,6 +24,7 @@ use crate::{
 pub(crate) use callback::Callback;
 pub use callback::{Listener, Timer};
 pub use greenroom_hub::{Backend, UnknownBackend};
+use callback::Terms;
 use local::{existing, install, local};
 
 /// A look at this OS thread's hub.
@@ -217,7 +218,7 @@ pub fn stats() -> Stats {
 /// ```
 #[track_caller]
 pub fn call_after_global(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
-    callback::call_after(delay, None, Box::new(f))
+    callback::call_after(Terms { delay, owner: None }, Box::new(f))
 }
 
 /// Calls `f` as [`call_after_global`] does, unless the green thread that calls this is gone by
@@ -226,7 +227,7 @@ pub fn call_after_global(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
 /// From an OS thread's own stack it is [`call_after_global`].
 #[track_caller]
 pub fn call_after_local(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
-    callback::call_after(delay, Owner::current(), Box::new(f))
+    callback::call_after(Terms { delay, owner: Owner::current() }, Box::new(f))
 }
 
 /// Calls `f` on the hub's own stack whenever `fd` is ready, until the listener is removed.

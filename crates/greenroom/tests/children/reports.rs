@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use greenroom::{hub, io::Interest, sleep, spawn, testing, thread::Builder, yield_now};
+use greenroom::{
+    debug::report_panics, hub, io::Interest, sleep, spawn, testing, thread::Builder, yield_now,
+};
 
 use crate::case::{Case, PANICKED, PLAIN, Stderr};
 
@@ -17,6 +19,31 @@ const MOMENT: Duration = Duration::from_micros(1);
 /// Panics without the hook's own message.
 fn panics_quietly() {
     resume_unwind(Box::new("quietly"));
+}
+
+/// Panics as it is dropped, without the hook's own message.
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        panics_quietly();
+    }
+}
+
+/// One panic of each kind that nobody but standard error is told of.
+fn panic_in_every_way() {
+    drop(spawn(panics_quietly));
+    drop(spawn(|| PanicsOnDrop));
+    let late = spawn(panics_quietly);
+    hub::call_after_global(Duration::ZERO, panics_quietly);
+    drop(hub::Timer::new(Duration::ZERO, panics_quietly));
+    let (mut here, there) = UnixStream::pair().unwrap();
+    hub::add(&there, Interest::Read, |_| panics_quietly()).unwrap();
+    here.write_all(b"!").unwrap();
+    sleep(10 * MOMENT);
+    // What the first look at the fd has found runs before the second sleep is over.
+    sleep(10 * MOMENT);
+    drop(late);
 }
 
 pub(crate) const CASES: &[Case] = &[
@@ -104,6 +131,51 @@ pub(crate) const CASES: &[Case] = &[
             eprintln!("the loop goes on");
         },
         says: &["a listener's function, armed at ", " panicked: quietly\n", "the loop goes on"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::panics_are_told_of_or_not_as_was_asked_last",
+        play: || {
+            report_panics(false);
+            panic_in_every_way();
+            std::thread::spawn(panic_in_every_way).join().unwrap();
+            eprintln!("so far in silence");
+            report_panics(true);
+            panic_in_every_way();
+        },
+        says: &[
+            "so far in silence\n",
+            "greenroom: green thread 4 panicked: quietly and nobody joined it\n",
+            "greenroom: dropping what a green thread returned panicked: quietly\n",
+            "greenroom: a timer's function, armed at ",
+            "greenroom: a timer's function, armed at ",
+            "greenroom: a listener's function, armed at ",
+            "greenroom: green thread 6 panicked: quietly and nobody joined it\n",
+        ],
+        never_says: &["green thread 1 ", "green thread 3 "],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::what_the_panic_hook_prints_is_not_ours_to_silence",
+        play: || {
+            report_panics(false);
+            drop(Builder::new().name("worker").spawn(|| panic!("loudly")).unwrap());
+            yield_now();
+        },
+        says: &["reports.rs:", "loudly"],
+        never_says: &["greenroom: ", "worker"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_deadlock_and_a_seed_are_told_whether_or_not_panics_are",
+        play: || {
+            report_panics(false);
+            testing::run_seeded(42, || {
+                drop(spawn(|| sleep(Duration::MAX)).join());
+            });
+        },
+        ends: PANICKED,
+        says: &["deadlock: the root waits for green thread 1", "greenroom: this run's seed is 42\n"],
         ..PLAIN
     },
     Case {

@@ -152,6 +152,18 @@ fn what_a_timer_owns_may_not_wait_as_it_is_dropped() {
 }
 
 #[test]
+fn what_copies_of_a_timer_own_may_not_wait_as_it_is_dropped() {
+    run(|| {
+        refused_where_the_loop_drops(|waits| {
+            let timer = hub::Timer::new(SECOND, move || {
+                let _owned = &waits;
+            });
+            assert!(timer.copy().is_some());
+        });
+    });
+}
+
+#[test]
 fn what_a_listener_of_a_closed_fd_owns_may_not_wait_as_it_is_dropped() {
     run(|| {
         refused_where_the_loop_drops(|waits| {
@@ -181,6 +193,10 @@ fn a_destructor_that_panics_in_the_loop_does_not_stop_it() {
         let panics = PanicsOnDrop;
         hub::add(&here, Interest::Read, owning(panics)).unwrap();
         hub::notify_close(std::os::fd::AsRawFd::as_raw_fd(&here));
+        let panics = PanicsOnDrop;
+        hub::Timer::new(SECOND, move || {
+            let _owned = &panics;
+        });
         orphan.join().unwrap();
         hub::call_after_global(2 * SECOND, trace.telling("still fires"));
         sleep(3 * SECOND);

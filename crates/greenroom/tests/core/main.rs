@@ -18,6 +18,7 @@ mod stack;
 mod time;
 
 mod callbacks;
+mod copies;
 mod listeners;
 mod timers;
 mod trampoline;
