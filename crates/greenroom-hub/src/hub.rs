@@ -182,8 +182,9 @@ impl<W: Waiter> Hub<W> {
         self.listeners.detach(source, &mut self.poller, &mut self.ready);
     }
 
-    /// False once an attached fd was detached or declared closed. Whoever was woken because it is
-    /// ready asks this before touching it: between the wake-up and the touch others ran.
+    /// False once an attached fd was detached or declared closed, and once it is known that the
+    /// number of a foreign one means another file. Whoever was woken because it is ready asks this
+    /// before touching it: between the wake-up and the touch others ran.
     #[inline]
     pub fn is_attached(&self, source: SourceKey) -> bool {
         self.listeners.is_attached(source)

@@ -281,7 +281,7 @@ impl<W: Waiter> Listeners<W> {
         }
     }
 
-    /// Whether a source is what it was when it was attached.
+    /// Whether a source is what it was when its key was made.
     #[inline]
     pub(crate) fn is_attached(&self, key: SourceKey) -> bool {
         let source = self.sources.get(key.slot as usize);
@@ -650,6 +650,13 @@ impl<W: Waiter> Listeners<W> {
         }
         source.entry = after;
         Ok(Asked::SameFile)
+    }
+}
+
+impl ListenerKey {
+    /// The source it is at.
+    pub fn source(self) -> SourceKey {
+        self.source
     }
 }
 

@@ -17,7 +17,10 @@ use rustix::{event::Timespec, io::Errno};
 use crate::{
     hub::local::{Local, existing, try_local},
     io::{Interest, ListenError, closed, is_ready, is_shut, timed_out},
-    thread::park::{self, Source, Unwinding},
+    thread::{
+        Waiter,
+        park::{self, Source, Unwinding},
+    },
     time::deadline_after,
 };
 
@@ -248,21 +251,7 @@ impl<F: AsFd> Descriptor<F> {
         hub.exhaust(key, interest);
         drop(hub);
         let source = Source::Attached(key, fd.as_raw_fd());
-        let wake = match park::until_ready(source, interest, deadline) {
-            Ok(Ok(wake)) => wake,
-            Ok(Err(error)) => return Err(ListenError::of_current(error).into()),
-            Err(Unwinding) => return poll_in_destructor(fd, interest),
-        };
-        // Whatever the wake-up was: others ran after it, and if one of them has closed the file,
-        // its number may mean another one by now.
-        if !local.hub.borrow().is_attached(key) {
-            return Err(closed(fd.as_raw_fd(), interest));
-        }
-        match wake {
-            Wake::Ready(_) => Ok(()),
-            Wake::Expired => last_look(fd, interest),
-            wake => unreachable!("a wait for an fd is not ended by {wake:?}"),
-        }
+        waited(park::until_ready(source, interest, deadline), fd, interest)
     }
 }
 
@@ -316,16 +305,32 @@ impl Limit {
     }
 }
 
+/// What the end of a wait means to whoever waited.
+pub(crate) fn waited(
+    end: Result<Result<Wake, greenroom_hub::ListenError<Waiter>>, Unwinding>,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+) -> io::Result<()> {
+    match end {
+        Ok(Ok(Wake::Ready(_))) => Ok(()),
+        Ok(Ok(Wake::Closed)) => Err(closed(fd.as_raw_fd(), interest)),
+        Ok(Ok(Wake::Expired)) => last_look(fd, interest),
+        Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
+        Ok(Err(error)) => Err(ListenError::of_current(error).into()),
+        Err(Unwinding) => poll_in_destructor(fd, interest),
+    }
+}
+
 /// The deadline passed; but if the fd became ready in the same moment, it is not too late.
 #[cold]
-pub(crate) fn last_look(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+fn last_look(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     if is_ready(fd, interest, Some(&at_once))? { Ok(()) } else { Err(timed_out(interest)) }
 }
 
 /// In a destructor that runs because of a panic nothing may switch: blocks the OS thread, briefly.
 #[cold]
-pub(crate) fn poll_in_destructor(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+fn poll_in_destructor(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     // Counted, not timed: the hub's clock may be a virtual one, which stands still meanwhile.
     for _ in 0..DESTRUCTOR_LOOKS {
         if is_ready(fd, interest, Some(&DESTRUCTOR_LOOK_TIME))? {

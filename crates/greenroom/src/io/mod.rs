@@ -15,16 +15,15 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use greenroom_hub::Wake;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    thread::park::{self, Source, Unwinding},
+    thread::park::{self, Source},
     time::Instant,
 };
 
 pub(crate) use descriptor::Descriptor;
-use descriptor::{last_look, poll_in_destructor};
+use descriptor::waited;
 pub use error::{ListenError, is_closed};
 pub(crate) use error::{closed, timed_out};
 pub use fd::GreenFd;
@@ -34,7 +33,11 @@ pub use greenroom_hub::Interest;
 ///
 /// If it is ready now, this returns at once. The fd may be any that `poll` takes, and keeps the
 /// mode it is in; set it non-blocking if what follows must not block. Being ready is no promise:
-/// another reader may be faster, and whoever runs in between may close the fd.
+/// another reader may be faster. But nobody runs between the look at the fd that ends the wait and
+/// the return, so one that was declared closed meanwhile is an error, also if it was ready first.
+///
+/// Costs two system calls where there is something to wait for, one where there is not. Who is
+/// killed while waiting leaves nothing behind: no place at the fd, no timer.
 ///
 /// # Errors
 ///
@@ -69,14 +72,7 @@ pub fn trampoline(fd: impl AsFd, interest: Interest, deadline: Option<Instant>) 
     }
     let number = fd.as_raw_fd();
     let deadline = deadline.map(Instant::on_hub);
-    match park::until_ready(Source::Foreign(number), interest, deadline) {
-        Ok(Ok(Wake::Ready(_))) => Ok(()),
-        Ok(Ok(Wake::Closed)) => Err(closed(number, interest)),
-        Ok(Ok(Wake::Expired)) => last_look(fd, interest),
-        Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
-        Ok(Err(error)) => Err(ListenError::of_current(error).into()),
-        Err(Unwinding) => poll_in_destructor(fd, interest),
-    }
+    waited(park::until_ready(Source::Foreign(number), interest, deadline), fd, interest)
 }
 
 /// What the kernel says of an fd, after `timeout` at most.

@@ -71,6 +71,9 @@ pub(crate) enum Source {
 }
 
 /// Waits until an fd is ready or the deadline passes.
+///
+/// Whatever the wake-up was: others ran after it, and if one of them has closed the file, its
+/// number may mean another one by now. Then what is told is [`Wake::Closed`].
 pub(crate) fn until_ready(
     source: Source,
     interest: Interest,
@@ -87,9 +90,12 @@ pub(crate) fn until_ready(
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
-    let _listener = Listener { local: me.local(), key };
+    let local = me.local();
+    let _listener = Listener { local, key };
     let _timer = me.arm(deadline);
-    Ok(Ok(me.park(Blocked::Fd(fd, interest))))
+    let wake = me.park(Blocked::Fd(fd, interest));
+    let is_same_file = local.hub.borrow().is_attached(key.source());
+    Ok(Ok(if is_same_file { wake } else { Wake::Closed }))
 }
 
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that

@@ -1,9 +1,9 @@
 //! Files that are closed, or replaced, while somebody waits for them.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     mem::forget,
-    os::fd::{AsRawFd, IntoRawFd, OwnedFd},
+    os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -162,7 +162,7 @@ fn a_socket_that_was_declared_closed_is_closed_when_it_is_dropped() {
 
 /// Somebody who was woken for a file, by data or by the deadline, but before whom another runs and
 /// puts a new file under the number.
-fn replaced_between_wake_up_and_read(wake: fn(&mut UnixStream)) {
+fn replaced_between_wake_up_and_read(wake: fn(&mut UnixStream), wait: fn(RawFd) -> io::Result<()>) {
     let (mut first, mut first_peer) = UnixStream::pair().unwrap();
     let (old, mut old_peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let (new, mut new_peer) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -175,11 +175,7 @@ fn replaced_between_wake_up_and_read(wake: fn(&mut UnixStream)) {
         // Nobody listens any more: the reader is on its way.
         assert_eq!(hub::notify_reopened(number), 0);
     });
-    let reader = spawn(move || {
-        let green = GreenFd::new(raw::Loose(number)).unwrap();
-        green.set_read_timeout(Some(SHORT));
-        (&green).read(&mut [0; 64])
-    });
+    let reader = spawn(move || wait(number));
     greenroom::yield_now();
     wake(&mut first_peer);
     old_peer.write_all(b"for the old file").unwrap();
@@ -191,12 +187,26 @@ fn replaced_between_wake_up_and_read(wake: fn(&mut UnixStream)) {
 
 #[test]
 fn who_is_woken_and_overtaken_by_a_close_does_not_touch_the_new_file() {
+    const WAITS: [fn(RawFd) -> io::Result<()>; 2] = [
+        |number| {
+            let green = GreenFd::new(raw::Loose(number)).unwrap();
+            green.set_read_timeout(Some(SHORT));
+            (&green).read(&mut [0; 64]).map(drop)
+        },
+        |number| {
+            let deadline = greenroom::Instant::now() + SHORT;
+            trampoline(raw::Loose(number), Interest::Read, Some(deadline))
+        },
+    ];
     on_each_backend(|| {
-        replaced_between_wake_up_and_read(|peer| peer.write_all(b"go").unwrap());
-        // Both deadlines pass in one turn.
-        replaced_between_wake_up_and_read(|_| {
-            let begin = Instant::now();
-            while begin.elapsed() < SHORT * 2 {}
-        });
+        for wait in WAITS {
+            replaced_between_wake_up_and_read(|peer| peer.write_all(b"go").unwrap(), wait);
+            // Both deadlines pass in one turn.
+            let pass_time = |_: &mut UnixStream| {
+                let begin = Instant::now();
+                while begin.elapsed() < SHORT * 2 {}
+            };
+            replaced_between_wake_up_and_read(pass_time, wait);
+        }
     });
 }

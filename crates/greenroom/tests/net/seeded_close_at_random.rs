@@ -87,10 +87,6 @@ impl Bare {
             match call(Loose(self.0.number)) {
                 Err(rustix::io::Errno::AGAIN) => {
                     trampoline(Loose(self.0.number), interest, None)?;
-                    // Ready it was; it may have been closed since.
-                    if self.0.closed.get() {
-                        return Err(ErrorKind::NotConnected.into());
-                    }
                 }
                 outcome => return Ok(outcome?),
             }
