@@ -73,8 +73,9 @@ where
     H: Fn(L::Stream, L::Peer) + 'static,
 {
     assert!(concurrency > 0, "a server of no concurrency would serve nobody");
+    let listener = Rc::new(listener);
     let shared = Rc::new(Shared {
-        listening: Cell::new(Some(listener.as_fd().as_raw_fd())),
+        listening: RefCell::new(Some(Rc::clone(&listener) as Rc<dyn Listening>)),
         stopping: Cell::new(false),
         active: Cell::new(0),
         concurrency,
@@ -127,7 +128,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Why accepting failed for good; or that all green threads of this hub were killed.
+    /// Why accepting failed for good; or that the acceptor was killed, with its hub say, or that
+    /// the listener's [`accept`](Accept::accept) panicked.
     pub fn join(&self) -> io::Result<()> {
         loop {
             if let Some(outcome) = &*self.shared.outcome.borrow() {
@@ -165,9 +167,25 @@ impl fmt::Debug for Server {
     }
 }
 
+/// What a server that is told to stop asks of its listener.
+trait Listening {
+    fn number(&self) -> RawFd;
+    fn refuse_to_wait(&self) -> io::Result<()>;
+}
+
+impl<L: Accept> Listening for L {
+    fn number(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+
+    fn refuse_to_wait(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+}
+
 struct Shared {
     /// The listener, until it is closed: after that its number may be anybody's.
-    listening: Cell<Option<RawFd>>,
+    listening: RefCell<Option<Rc<dyn Listening>>>,
     stopping: Cell<bool>,
     active: Cell<usize>,
     concurrency: usize,
@@ -184,22 +202,24 @@ impl Shared {
             return;
         }
         self.room.call_all();
+        let Some(listener) = self.listening.borrow().clone() else { return };
         // Not that it is closed: this ends the wait for the next connection.
-        if let Some(fd) = self.listening.get() {
-            notify_close(fd);
+        if notify_close(listener.number()) == 0 {
+            // The acceptor may be on its way to that wait, having been held up within the accept.
+            // A listener that does not take this ends the server with the next connection.
+            let _ = listener.refuse_to_wait();
         }
     }
 
-    fn serve<L, H>(self: &Rc<Self>, listener: L, handler: &Rc<H>) -> io::Result<()>
+    fn serve<L, H>(self: &Rc<Self>, listener: Rc<L>, handler: &Rc<H>) -> io::Result<()>
     where
         L: Accept,
         H: Fn(L::Stream, L::Peer) + 'static,
     {
         let outcome = self
-            .accept_until_stopped(&listener, handler)
-            .and_then(|()| self.accept_queued(&listener, handler));
-        self.listening.set(None);
-        drop(listener);
+            .accept_until_stopped(&*listener, handler)
+            .and_then(|()| self.accept_queued(&*listener, handler));
+        drop((self.listening.take(), listener));
         self.wait_while(|active| active > 0);
         outcome
     }
@@ -219,7 +239,11 @@ impl Shared {
                 Ok((stream, peer)) => self.handle(handler, stream, peer),
                 // Mostly this error is the end of the wait.
                 Err(_) if self.stopping.get() => return Ok(()),
-                Err(error) if is_passing(&error) => sleep(EXHAUSTED_PAUSE),
+                // Somebody has told a clone of the listener to say so.
+                Err(error) if is_nobody_there(&error) => sleep(EXHAUSTED_PAUSE),
+                Err(error) if is_one_of(&error, &LACKING) => sleep(EXHAUSTED_PAUSE),
+                // Of the next one too, if the network is down.
+                Err(error) if is_one_of(&error, &OF_ONE_CONNECTION) => sleep(EXHAUSTED_PAUSE),
                 Err(error) => return Err(error),
             }
         }
@@ -232,27 +256,25 @@ impl Shared {
         L: Accept,
         H: Fn(L::Stream, L::Peer) + 'static,
     {
-        listener.set_nonblocking(true)?;
+        // The stop may have changed it.
+        listener.set_nonblocking(false)?;
         let mut accepted = 0;
-        let outcome = loop {
+        while accepted < ACCEPTED_AT_STOP_MAX {
             self.wait_while(|active| active >= self.concurrency);
-            match listener.accept() {
+            match accept_at_once(listener) {
                 Ok((stream, peer)) => self.handle(handler, stream, peer),
-                Err(error) if is_nobody_there(&error) => break Ok(()),
+                Err(error) if is_nobody_there(&error) => return Ok(()),
                 // Once nobody is served any more, nobody will give back what is lacking.
-                Err(error) if is_passing(&error) && self.active.get() > 0 => {
+                Err(error) if is_one_of(&error, &LACKING) && self.active.get() > 0 => {
                     sleep(EXHAUSTED_PAUSE);
                     continue;
                 }
-                Err(error) => break Err(error),
+                Err(error) if is_one_of(&error, &OF_ONE_CONNECTION) => {}
+                Err(error) => return Err(error),
             }
             accepted += 1;
-            if accepted == ACCEPTED_AT_STOP_MAX {
-                break Ok(());
-            }
-        };
-        // The mode is shared with clones of the listener, which may serve again.
-        outcome.and(listener.set_nonblocking(false))
+        }
+        Ok(())
     }
 
     fn wait_while(&self, condition: impl Fn(usize) -> bool) {
@@ -286,8 +308,8 @@ struct End(Rc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.listening.set(None);
-        let killed = || Err(io::Error::other("the server was killed with its hub"));
+        drop(self.0.listening.take());
+        let killed = || Err(io::Error::other("the server's acceptor was killed, or panicked"));
         self.0.outcome.borrow_mut().get_or_insert_with(killed);
         self.0.ended.call_all();
     }
@@ -310,30 +332,38 @@ impl Drop for Served {
     }
 }
 
+/// Accepts who is there, and does not wait. The mode is shared with clones of the listener, so it is
+/// changed for this moment only.
+fn accept_at_once<L: Accept>(listener: &L) -> io::Result<(L::Stream, L::Peer)> {
+    listener.set_nonblocking(true)?;
+    let outcome = listener.accept();
+    listener.set_nonblocking(false).and(outcome)
+}
+
 /// True if the listener is non-blocking and its queue empty.
 fn is_nobody_there(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// True for errors that pass by themselves: when somebody else closes a file or frees memory, or
-/// with the next connection. For Linux reports errors of a connection that is waiting to be
-/// accepted as errors of the accept itself: see accept(2).
-fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [Errno; 12] = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::NETDOWN,
-        Errno::PROTO,
-        Errno::NOPROTOOPT,
-        Errno::HOSTDOWN,
-        Errno::NONET,
-        Errno::HOSTUNREACH,
-        Errno::NETUNREACH,
-        // A firewall's word.
-        Errno::PERM,
-    ];
+/// Errors that pass when somebody else closes a file or frees memory.
+const LACKING: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+
+/// Errors that pass with the next connection. Linux reports what happened to one that is waiting to
+/// be accepted as an error of the accept itself: see accept(2).
+const OF_ONE_CONNECTION: [Errno; 9] = [
+    Errno::CONNABORTED,
+    Errno::NETDOWN,
+    Errno::PROTO,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::NETUNREACH,
+    // A firewall's word.
+    Errno::PERM,
+];
+
+fn is_one_of(error: &io::Error, errnos: &[Errno]) -> bool {
     let code = error.raw_os_error();
-    PASSING.iter().any(|errno| code == Some(errno.raw_os_error()))
+    errnos.iter().any(|errno| code == Some(errno.raw_os_error()))
 }

@@ -238,32 +238,162 @@ fn an_idle_server_ends_if_its_listener_has_a_timeout() {
     });
 }
 
-/// A listener whose first connection is its last.
-struct Failing {
+/// A listener that does something of its own before it accepts.
+struct Before<F> {
     listener: TcpListener,
-    accepted: Cell<bool>,
+    before: F,
 }
 
-impl AsFd for Failing {
+impl<F> AsFd for Before<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 }
 
-impl Accept for Failing {
+impl<F: Fn() -> io::Result<()>> Accept for Before<F> {
     type Stream = TcpStream;
     type Peer = SocketAddr;
 
     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        if self.accepted.replace(true) {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
+        (self.before)()?;
         self.listener.accept()
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.listener.set_nonblocking(nonblocking)
     }
+}
+
+#[test]
+fn a_stop_that_comes_just_before_the_wait_for_a_connection_ends_it_too() {
+    on_each_backend(|| {
+        for (waited_before, clients) in [(false, 0), (true, 1)] {
+            let (listener, address) = listening();
+            let held_up = Rc::new(Cell::new(!waited_before));
+            let hold_up = Rc::clone(&held_up);
+            let before = move || {
+                if hold_up.get() {
+                    greenroom::sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            };
+            let server = serve(Before { listener, before }, 5, |mut stream, _| {
+                stream.write_all(b"served").unwrap();
+            });
+            wait_all_parked();
+            held_up.set(true);
+            for _ in 0..clients {
+                let mut answer = String::new();
+                TcpStream::connect(address).unwrap().read_to_string(&mut answer).unwrap();
+                assert_eq!(answer, "served");
+            }
+            let stopping = spawn(move || server.stop());
+            joined(stopping).unwrap();
+        }
+    });
+}
+
+#[test]
+fn errors_that_pass_with_the_next_connection_end_neither_the_server_nor_its_stop() {
+    on_each_backend(|| {
+        for errno in [libc::EPROTO, libc::ENETDOWN, libc::ECONNABORTED, libc::EPERM] {
+            let (listener, address) = listening();
+            let failures = Rc::new(Cell::new(3));
+            let left = Rc::clone(&failures);
+            let before = move || {
+                if left.get() == 0 {
+                    return Ok(());
+                }
+                left.set(left.get() - 1);
+                Err(io::Error::from_raw_os_error(errno))
+            };
+            let server = serve(Before { listener, before }, 5, |mut stream, _| {
+                stream.read_exact(&mut [0]).unwrap();
+                stream.write_all(b"served").unwrap();
+            });
+            all_hear(clients(address, 1), "served");
+            assert_eq!(failures.get(), 0);
+            // Nobody is being served, and somebody stands behind those that fail.
+            let stopping = {
+                let server = server.clone();
+                let failures = Rc::clone(&failures);
+                let mut last = TcpStream::connect(address).unwrap();
+                failures.set(3);
+                spawn(move || {
+                    server.stop_soon();
+                    last.write_all(b"?").unwrap();
+                    let mut answer = String::new();
+                    last.read_to_string(&mut answer).unwrap();
+                    answer
+                })
+            };
+            assert_eq!(joined(stopping), "served");
+            server.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn while_a_server_stops_clones_of_its_listener_accept_as_ever() {
+    on_each_backend(|| {
+        let (listener, address) = listening();
+        let (by_hand, other) = (listener.try_clone().unwrap(), listener.try_clone().unwrap());
+        let serving = |mut stream: TcpStream, _| {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"served").unwrap();
+        };
+        let first = serve(listener, 1, serving);
+        let talking = clients(address, 1);
+        all_hear(talking, "served");
+        let mut silent = TcpStream::connect(address).unwrap();
+        wait_all_parked();
+        assert_eq!(first.active(), 1);
+        // It waits for its one connection to end, to see whether there is another.
+        first.stop_soon();
+        let second = serve(other, 5, serving);
+        all_hear(clients(address, 5), "served");
+        second.stop().unwrap();
+        let acceptor = spawn(move || by_hand.accept().unwrap().1);
+        wait_all_parked();
+        assert!(!acceptor.is_finished());
+        let client = TcpStream::connect(address).unwrap();
+        assert_eq!(joined(acceptor), client.local_addr().unwrap());
+        silent.write_all(b"?").unwrap();
+        first.join().unwrap();
+    });
+}
+
+#[test]
+fn a_server_bears_that_a_clone_of_its_listener_is_told_to_say_would_block() {
+    on_each_backend(|| {
+        let (listener, address) = listening();
+        let clone = listener.try_clone().unwrap();
+        let server = serve(listener, 5, |mut stream, _| {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"served").unwrap();
+        });
+        wait_all_parked();
+        clone.set_nonblocking(true).unwrap();
+        all_hear(clients(address, 3), "served");
+        all_hear(clients(address, 3), "served");
+        server.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_listener_whose_accept_panics_ends_its_server() {
+    on_each_backend(|| {
+        let (listener, address) = listening();
+        let before = || panic!("as it shall");
+        let server = serve(Before { listener, before }, 5, |_, _| unreachable!("nobody came"));
+        assert!(server.join().unwrap_err().to_string().contains("panicked"));
+        assert_eq!(
+            TcpStream::connect(address).unwrap_err().kind(),
+            ErrorKind::ConnectionRefused,
+            "the listener is still open"
+        );
+        server.stop().unwrap_err();
+    });
 }
 
 #[test]
@@ -277,7 +407,12 @@ fn accepting_that_fails_for_good_ends_the_server_with_that_error() {
 fn accepting_fails() {
     let (listener, address) = listening();
     let number = listener.as_raw_fd();
-    let server = serve(Failing { listener, accepted: Cell::new(false) }, 5, |mut stream, _| {
+    let accepted = Cell::new(false);
+    let before = move || match accepted.replace(true) {
+        false => Ok(()),
+        true => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    };
+    let server = serve(Before { listener, before }, 5, |mut stream, _| {
         stream.read_exact(&mut [0]).unwrap();
         stream.write_all(b"last").unwrap();
     });
