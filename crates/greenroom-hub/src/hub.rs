@@ -4,6 +4,8 @@
 
 use std::{io, os::fd::RawFd};
 
+use rustix::io::Errno;
+
 #[cfg(any(test, feature = "testing"))]
 use crate::poller::sim::{Sim, SimPoller};
 use crate::{
@@ -169,10 +171,12 @@ impl<W: Waiter> Hub<W> {
     ///
     /// # Errors
     ///
-    /// What the kernel says: `EBADF` if it is not open; from epoll also `EPERM` if it never makes
-    /// anyone wait, and `ENOSPC` over the limit of `/proc/sys/fs/epoll/max_user_watches`.
+    /// What the kernel says: `EBADF` if it is not open, or is one of the hub's own; from epoll also
+    /// `EPERM` if it never makes anyone wait, and `ENOSPC` over the limit of
+    /// `/proc/sys/fs/epoll/max_user_watches`.
     pub fn attach(&mut self, fd: RawFd) -> io::Result<SourceKey> {
         self.notice_fork();
+        self.refuse_own(fd)?;
         self.listeners.attach(fd, &mut self.poller, &mut self.ready)
     }
 
@@ -228,8 +232,9 @@ impl<W: Waiter> Hub<W> {
     ///
     /// # Errors
     ///
-    /// [`ListenError::Busy`] as above; [`ListenError::Io`] if the fd is not open. Where the backend
-    /// learns that only when it waits, the wait ends with [`Wake::Closed`](crate::Wake) instead.
+    /// [`ListenError::Busy`] as above; [`ListenError::Io`] if the fd is not open, is one of the hub's
+    /// own, or is refused by the kernel. Where the backend learns only when it waits that an fd is
+    /// not open, the wait ends with [`Wake::Closed`](crate::Wake) instead.
     pub fn listen_fd(
         &mut self,
         fd: RawFd,
@@ -238,8 +243,16 @@ impl<W: Waiter> Hub<W> {
         lasting: bool,
     ) -> Result<ListenerKey, ListenError<W>> {
         self.notice_fork();
+        self.refuse_own(fd)?;
         let (poller, ready) = (&mut self.poller, &mut self.ready);
         self.listeners.listen_fd(fd, interest, waiter, lasting, poller, ready)
+    }
+
+    /// The hub's own fds are nobody else's to wait for. Who asks has the number of a file that was
+    /// closed, and being watched anew the bell would not ring for the mailbox any more.
+    fn refuse_own(&self, fd: RawFd) -> io::Result<()> {
+        let is_own = self.poller.is_own(fd, self.inbox.bell());
+        if is_own { Err(Errno::BADF.into()) } else { Ok(()) }
     }
 
     /// Takes a listener out and gives its waiter back; `None` if it was spent or removed before.

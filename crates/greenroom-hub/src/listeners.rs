@@ -95,7 +95,7 @@ enum Entry {
 enum Asked {
     /// As far as can be told it is the one that was asked about before.
     SameFile,
-    /// It is another one, so the old one was closed behind our back.
+    /// It is another one or none, so the old one was closed behind our back.
     OtherFile,
 }
 
@@ -371,7 +371,7 @@ impl<W: Waiter> Listeners<W> {
             }
             Err(error) => {
                 self.take(listener);
-                if is(&error, Errno::BADF) || self.is_idle(key) {
+                if self.is_idle(key) {
                     self.forget(key, ready);
                 }
                 Err(error.into())
@@ -480,6 +480,8 @@ impl<W: Waiter> Listeners<W> {
         let bell = bell.as_fd().as_raw_fd();
         self.edges = poller.has_edges();
         let edges = self.edges;
+        // What the old poller refused the new one may watch; if not, it says so again.
+        self.always_ready.clear();
         for slot in 0..self.sources.len() {
             let source = &mut self.sources[slot];
             let key = SourceKey { slot: slot_number(slot), generation: source.generation };
@@ -488,7 +490,7 @@ impl<W: Waiter> Listeners<W> {
                 self.forget(key, ready);
                 continue;
             }
-            if source.fd < 0 || source.entry == Entry::Refused {
+            if source.fd < 0 {
                 continue;
             }
             source.entry = Entry::None;
@@ -640,6 +642,7 @@ impl<W: Waiter> Listeners<W> {
             Ok(()) => Entry::Watched,
             Err(error) if is(&error, Errno::PERM) => Entry::Refused,
             Err(error) if is(&error, Errno::NOENT) => Entry::None,
+            Err(error) if is(&error, Errno::BADF) && before != Entry::None => Entry::None,
             Err(error) => return Err(error),
         };
         if before != Entry::None && after != before {

@@ -22,9 +22,13 @@ mod stage;
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -32,8 +36,16 @@ use std::{
 };
 
 use fds::pair;
-use greenroom_hub::{Backend, Clock, Hub, Instant, Interest, Outcome, SourceKey, Wake};
-use rustix::process::{Pid, Signal, WaitOptions, getppid, kill_process, waitpid};
+use greenroom_hub::{
+    Backend, Clock, Hub, Instant, Interest, ListenError, Outcome, SourceKey, Wake,
+};
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, Resource, Rlimit, Signal, WaitOptions, getppid, getrlimit, kill_process, setrlimit,
+        waitpid,
+    },
+};
 use stage::{Probe, until_asleep};
 
 type Case = (&'static str, fn(Backend));
@@ -49,6 +61,8 @@ const CASES: &[Case] = &[
     ("a_child_of_a_child_is_a_child", grandchild),
     ("a_hub_dropped_in_a_child_lives_on_in_its_parent", child_drops_hub),
     ("a_hub_made_in_a_child_is_not_taken_for_its_parents", child_makes_hub),
+    ("the_fds_of_a_hub_are_nobody_elses_to_wait_for", own_fds_are_refused),
+    ("without_fds_no_hub_is_made_and_none_is_changed", out_of_fds),
     ("a_signal_ends_a_sleep_and_no_wait", signal_during_sleep),
 ];
 
@@ -412,6 +426,65 @@ fn child_makes_hub(backend: Backend) {
     });
     scene.send_to_all();
     assert_eq!(scene.turn(), ["attached", "foreign"]);
+}
+
+/// The numbers of this process's open files, but for the one by which they are listed.
+fn open_fds() -> BTreeSet<RawFd> {
+    let listed = fs::read_dir("/proc/self/fd").unwrap().map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.parse().expect("fds are numbers")
+    });
+    let listed: Vec<RawFd> = listed.collect();
+    let is_open = |fd: &RawFd| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
+    listed.into_iter().filter(is_open).collect()
+}
+
+fn own_fds_are_refused(backend: Backend) {
+    let before = open_fds();
+    let mut hub = Hub::new(backend, Clock::monotonic()).expect("the kernel has this backend");
+    let own: Vec<_> = open_fds().difference(&before).copied().collect();
+    assert_eq!(own.len(), if backend == Backend::Epoll { 2 } else { 1 }, "{own:?}");
+    for fd in own {
+        let refused = hub.listen_fd(fd, Interest::Read, Probe::new("stray"), true);
+        assert!(
+            matches!(&refused, Err(ListenError::Io(error))
+                if error.raw_os_error() == Some(Errno::BADF.raw_os_error())),
+            "{refused:?}"
+        );
+        let error = hub.attach(fd).expect_err("it is the hub's own");
+        assert_eq!(error.raw_os_error(), Some(Errno::BADF.raw_os_error()));
+        assert_eq!(hub.notify_close(fd), 0);
+    }
+    assert_eq!(hub.stats().listeners, 0);
+    hears_its_own_threads(&mut hub);
+}
+
+/// Does something while this process may open no file.
+fn without_fds(act: impl FnOnce()) {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+    act();
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+fn out_of_fds(backend: Backend) {
+    let mut scene = Scene::new(backend);
+    scene.turn();
+    let before = open_fds();
+    let (mut made, mut changed) = (None, None);
+    without_fds(|| {
+        made = Some(Hub::<Probe>::new(backend, Clock::monotonic()));
+        changed = Some(scene.hub.change_backend(Backend::Epoll));
+    });
+    for error in [made.map(|made| made.err()), changed.map(Result::err)] {
+        let error = error.flatten().expect("there was no fd for it");
+        assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+    }
+    assert_eq!(open_fds(), before, "what had been made was given back");
+    assert_eq!(scene.hub.backend(), backend);
+    scene.send_to_all();
+    assert_eq!(scene.turn(), ["attached", "foreign"]);
+    hears_its_own_threads(&mut scene.hub);
 }
 
 static SIGNALS: AtomicU32 = AtomicU32::new(0);

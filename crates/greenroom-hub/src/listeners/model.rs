@@ -383,7 +383,7 @@ impl Account {
                 self.expect_closed(fd);
             }
             Err(ListenError::Closed) => {}
-            Err(ListenError::Io(_)) => assert!(is_there && self.is_stale(fd)),
+            Err(ListenError::Io(error)) => panic!("an attached file is refused: {error}"),
         }
     }
 

@@ -14,7 +14,7 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, RawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     time::Duration,
 };
 
@@ -54,6 +54,10 @@ impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Epoll { set: set.into(), reports: Vec::with_capacity(EVENTS_PER_TURN_MAX) })
+    }
+
+    pub(crate) fn is_own(&self, fd: RawFd) -> bool {
+        self.set.as_fd().as_raw_fd() == fd
     }
 
     pub(crate) fn watch_bell(&mut self, bell: &Bell) -> io::Result<()> {
@@ -111,7 +115,7 @@ impl Epoll {
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        // A timeout that is not whole milliseconds goes through epoll_pwait2 (Linux 5.11).
+        // Goes through epoll_pwait2 (Linux 5.11), which does not round to milliseconds.
         let timeout = timeout.map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),

@@ -28,7 +28,12 @@ pub(crate) mod sim;
 #[cfg(test)]
 mod conformance;
 
-use std::{fmt, io, os::fd::RawFd, str::FromStr, time::Duration};
+use std::{
+    fmt, io,
+    os::fd::{AsFd, AsRawFd, RawFd},
+    str::FromStr,
+    time::Duration,
+};
 
 pub(crate) use bell::Bell;
 
@@ -263,6 +268,18 @@ impl Poller {
             Poller::Sim(sim) => sim.is_open(fd),
             _ => descriptor::is_open(fd),
         }
+    }
+
+    /// True if `fd` is the poller's own or the bell's, not a file that others may watch.
+    pub(crate) fn is_own(&self, fd: RawFd, bell: &Bell) -> bool {
+        let is_set = match self {
+            Poller::Epoll(epoll) => epoll.is_own(fd),
+            Poller::Poll(_) => false,
+            // Simulated files have numbers of their own.
+            #[cfg(any(test, feature = "testing"))]
+            Poller::Sim(_) => return false,
+        };
+        is_set || bell.as_fd().as_raw_fd() == fd
     }
 
     /// Takes `fd` for good. `EEXIST` if this very file is attached or was armed before.

@@ -15,13 +15,17 @@ use greenroom_hub::{
     Backend, Clock, Hub, Interest, ListenError, ListenerKey, Outcome, Readiness, Wake,
 };
 use rustix::{
-    event::{EventfdFlags, eventfd},
+    event::{
+        EventfdFlags,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+        eventfd,
+    },
     io::Errno,
 };
 
 use crate::{
     fds::{open_max, pair, with_own_number},
-    stage::{Probe, Stage, on_every_backend},
+    stage::{Probe, Stage, on_epoll, on_every_backend},
 };
 
 const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
@@ -374,6 +378,46 @@ fn a_number_that_is_no_open_fd_is_refused_or_told_closed() {
             }
         }
         assert_eq!((stage.hub.stats().listeners, probe.holders()), (0, 1));
+    });
+}
+
+/// An epoll set that watches another, which watches another, and so on, as deep as the kernel allows.
+fn nested_sets() -> Vec<OwnedFd> {
+    let mut sets = vec![epoll::create(CreateFlags::CLOEXEC).unwrap()];
+    loop {
+        let set = epoll::create(CreateFlags::CLOEXEC).unwrap();
+        let inner = sets.last().expect("there is one");
+        match epoll::add(&set, inner, EventData::new_u64(0), EventFlags::IN) {
+            Ok(()) => sets.push(set),
+            Err(errno) => {
+                assert_eq!(errno, Errno::LOOP);
+                return sets;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_for_another_reason_is_told_and_leaves_nothing() {
+    on_epoll(|stage| {
+        let sets = nested_sets();
+        let refused = sets.last().expect("there is one");
+        let fd = refused.as_raw_fd();
+        let probe = Probe::new("a");
+        for _ in 0..2 {
+            let error = stage.hub.listen_fd(fd, Interest::Read, probe.clone(), false).unwrap_err();
+            assert!(
+                matches!(&error, ListenError::Io(error)
+                    if error.raw_os_error() == Some(Errno::LOOP.raw_os_error())),
+                "{error}"
+            );
+            let error = stage.hub.attach(fd).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        }
+        assert_eq!((stage.hub.stats().listeners, probe.holders()), (0, 1));
+        assert_eq!(stage.hub.notify_close(fd), 0);
+        assert!(stage.names().is_empty());
+        assert!(stage.hub.is_idle());
     });
 }
 

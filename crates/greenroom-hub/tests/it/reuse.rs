@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use greenroom_hub::{Interest, ListenError, Wake};
+use greenroom_hub::{Backend, Interest, ListenError, Wake};
 
 use crate::{
     fds::{pair, reopen, with_own_number},
@@ -181,6 +181,28 @@ fn an_owner_who_waits_untried_for_a_file_that_is_gone_hears_so() {
         let refused = stage.hub.listen(source, Interest::Write, Probe::new("untried"));
         assert!(matches!(refused, Err(ListenError::Closed)));
         assert_eq!(stage.names(), ["old"]);
+    });
+}
+
+#[test]
+fn an_owner_who_waits_untried_at_a_closed_number_hears_so_and_so_do_the_others() {
+    on_every_backend(|stage| {
+        let (number, _peer) = numbered();
+        let source = stage.hub.attach(number.as_raw_fd()).unwrap();
+        stage.hub.exhaust(source, Interest::Read);
+        let reader = Probe::new("reader");
+        stage.hub.listen(source, Interest::Read, reader.clone()).unwrap();
+        drop(number);
+        let untried = Probe::new("untried");
+        match stage.hub.listen(source, Interest::Write, untried.clone()) {
+            // Only poll learns it no sooner than it waits.
+            Ok(_) => assert_eq!(stage.hub.backend(), Backend::Poll),
+            Err(error) => assert!(matches!(error, ListenError::Closed), "{error}"),
+        }
+        assert!(stage.names().contains(&"reader"));
+        assert_eq!(reader.wakes(), [Wake::Closed]);
+        assert_eq!((stage.hub.stats().listeners, untried.holders()), (0, 1));
+        assert!(!stage.hub.is_attached(source));
     });
 }
 

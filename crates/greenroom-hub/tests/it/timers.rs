@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom_hub::{Backend, Clock, Faults, Hub, Instant, Outcome, Sim, Wake};
+use greenroom_hub::{Backend, Clock, Faults, Hub, Instant, Interest, Outcome, Sim, Wake};
 
 use crate::stage::{Probe, Stage, on_every_backend};
 
@@ -152,6 +152,28 @@ fn chores_before_the_sleep_do_not_make_it_longer() {
     clock.advance_to(clock.now() + Duration::from_millis(9));
     hub.wait().expect("a simulated wait never fails");
     assert_eq!(clock.now(), deadline);
+}
+
+#[test]
+fn nobody_sleeps_for_more_than_a_minute_at_once() {
+    let minute = Duration::from_secs(60);
+    for timer in [None, Some(Duration::from_secs(3600))] {
+        let clock = Clock::manual();
+        let sim = Sim::new(clock.clone(), 0, Faults::default());
+        let mut hub =
+            Hub::simulated(sim.clone(), clock.clone()).expect("the kernel has an eventfd");
+        hub.listen_fd(sim.open(), Interest::Read, Probe::new("reader"), false).unwrap();
+        let start = clock.now();
+        if let Some(time) = timer {
+            hub.arm(start + time, Probe::new("in an hour"));
+        }
+        for sleeps in 1..=3 {
+            hub.prepare();
+            assert_eq!(hub.wait().expect("a simulated wait never fails"), Outcome::Continue);
+            assert_eq!(clock.now(), start + minute * sleeps, "with a timer: {timer:?}");
+            assert!(hub.pop().is_none());
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Turns: who runs when, and that nobody keeps the others from it.
 
-use std::{collections::BTreeSet, io::Write, os::fd::AsRawFd};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Write,
+    os::fd::AsRawFd,
+};
 
 use greenroom_hub::{Backend, Chance, Clock, Hub, Interest, Readiness, Waiter, Wake};
 
 use crate::{
-    fds::pair,
+    fds::{pair, with_own_number},
     seeds::with_seeds,
     stage::{Probe, Stage, on_every_backend},
 };
@@ -223,6 +228,50 @@ fn the_backend_can_be_changed_under_those_who_wait() {
         assert!(stage.names().is_empty());
         idle_peer.write_all(b"x").unwrap();
         assert_eq!(stage.names(), ["later"], "from {from} to {to}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_regular_file_does_not_notice_the_change_either() {
+    for (from, to) in [(Backend::Epoll, Backend::Poll), (Backend::Poll, Backend::Epoll)] {
+        let stage = &mut Stage::new(from);
+        let file = File::open("/proc/self/exe").unwrap();
+        let fd = file.as_raw_fd();
+        let lasting = Probe::new("lasting");
+        let key = stage.hub.listen_fd(fd, Interest::Read, lasting.clone(), true).unwrap();
+        for backend in [from, to, from, to] {
+            stage.hub.change_backend(backend).expect("the kernel has this backend");
+            stage.hub.listen_fd(fd, Interest::Write, Probe::new("writer"), false).unwrap();
+            assert_eq!(stage.names(), ["lasting", "writer"], "on {backend}");
+            lasting.wait_again();
+        }
+        assert!(lasting.wakes().iter().all(|wake| matches!(wake, Wake::Ready(_))));
+        assert!(stage.hub.unlisten(key).is_some());
+        assert!(stage.names().is_empty());
+        assert!(stage.hub.is_idle());
+    }
+}
+
+#[test]
+fn what_is_closed_when_the_backend_changes_is_closed_for_its_waiters() {
+    for (from, to) in [(Backend::Epoll, Backend::Poll), (Backend::Poll, Backend::Epoll)] {
+        let stage = &mut Stage::new(from);
+        let numbers = [(); 2].map(|()| with_own_number(pair().0));
+        let regular = with_own_number(File::open("/proc/self/exe").unwrap());
+        let source = stage.hub.attach(numbers[0].as_raw_fd()).unwrap();
+        stage.hub.exhaust(source, Interest::Read);
+        stage.hub.listen(source, Interest::Read, Probe::new("attached")).unwrap();
+        for (number, name) in [(&numbers[1], "foreign"), (&regular, "regular")] {
+            let fd = number.as_raw_fd();
+            stage.hub.listen_fd(fd, Interest::Read, Probe::new(name), false).unwrap();
+        }
+        drop((numbers, regular));
+        stage.hub.change_backend(to).expect("the kernel has this backend");
+        let woken: BTreeMap<_, _> =
+            stage.turn().iter().map(|probe| (probe.name(), probe.wakes())).collect();
+        let closed = ["attached", "foreign", "regular"].map(|name| (name, vec![Wake::Closed]));
+        assert_eq!(woken, BTreeMap::from(closed), "from {from} to {to}");
+        assert_eq!(stage.hub.stats().listeners, 0);
     }
 }
 
