@@ -72,7 +72,7 @@ pub use hub::{Hub, Stats};
 pub use listeners::{ListenError, ListenerKey, SourceKey};
 pub use mailbox::{Mailbox, WakeId};
 #[cfg(any(test, feature = "testing"))]
-pub use poller::sim::{Faults, Sim};
+pub use poller::sim::{Changes, Faults, Sim};
 pub use poller::{Backend, Interest, Readiness, UnknownBackend};
 pub use ready::Chance;
 pub use timers::TimerKey;

@@ -309,7 +309,11 @@ impl Account {
                 self.sources.get_mut(&fd).expect("made just now").owners += 1;
                 self.owners.push(Owner { key, source, number: fd });
             }
-            _ => drop(outcome.expect_err("nothing that could be attached is open")),
+            _ => {
+                outcome.expect_err("nothing that could be attached is open");
+                let known = self.listeners.find(fd).is_some();
+                assert!(!known || self.sources.contains_key(&fd), "a refusal leaves nothing");
+            }
         }
     }
 

@@ -30,6 +30,18 @@ pub struct Faults {
     pub spurious_percent: u8,
 }
 
+/// How often a simulated kernel was asked to change what it watches: what waits cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// To watch a file under a number, as `EPOLL_CTL_ADD`.
+    pub added: u64,
+    /// To watch it otherwise, or for once more, as `EPOLL_CTL_MOD`. Also in vain, where the number
+    /// means another file.
+    pub modified: u64,
+    /// To watch it no more, as `EPOLL_CTL_DEL`.
+    pub removed: u64,
+}
+
 /// The test's side of a simulated kernel: opens and closes files and makes them ready.
 ///
 /// A clone speaks to the same kernel.
@@ -51,6 +63,7 @@ struct World {
     watched: BTreeMap<(RawFd, u64), Watch>,
     /// Watched pairs with news since they were last reported.
     news: BTreeSet<(RawFd, u64)>,
+    changes: Changes,
 }
 
 #[derive(Debug)]
@@ -81,6 +94,7 @@ impl Sim {
             scheduled_total: 0,
             watched: BTreeMap::new(),
             news: BTreeSet::new(),
+            changes: Changes::default(),
         })))
     }
 
@@ -147,6 +161,11 @@ impl Sim {
         file.ready = file.ready.without(readiness);
         had
     }
+
+    /// What it was asked so far.
+    pub fn changes(&self) -> Changes {
+        self.0.borrow().changes
+    }
 }
 
 impl World {
@@ -170,6 +189,10 @@ impl World {
     /// `known` says whether the pair of number and file must be watched already, must not be, or
     /// may be either.
     fn watch(&mut self, fd: RawFd, watch: Watch, known: Option<bool>) -> Result<(), Errno> {
+        match known {
+            Some(true) => self.changes.modified += 1,
+            Some(false) | None => self.changes.added += 1,
+        }
         let file = self.files.get(&fd).ok_or(Errno::BADF)?;
         if !file.makes_wait {
             return Err(Errno::PERM);
@@ -178,6 +201,7 @@ impl World {
         match (known, self.watched.contains_key(&key)) {
             (Some(true), false) => return Err(Errno::NOENT),
             (Some(false), true) => return Err(Errno::EXIST),
+            (None, true) => self.changes.modified += 1,
             _ => {}
         }
         if !file.ready.is_none() {
@@ -275,6 +299,7 @@ impl SimPoller {
 
     pub(crate) fn detach(&mut self, fd: RawFd) {
         let mut world = self.0.0.borrow_mut();
+        world.changes.removed += 1;
         if let Some(number) = world.files.get(&fd).map(|file| file.number) {
             world.watched.remove(&(fd, number));
             world.news.remove(&(fd, number));

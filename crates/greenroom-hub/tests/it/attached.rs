@@ -268,7 +268,9 @@ fn closing_an_attached_fd_is_told_to_waiters_and_owner() {
         let (here, _there) = pair();
         let source = stage.attach_empty(&here);
         let (reader, _) = stage.wait_at(source, Interest::Read, "reader");
+        assert!(stage.hub.is_attached(source));
         assert_eq!(stage.hub.notify_close(here.as_raw_fd()), 1);
+        assert!(!stage.hub.is_attached(source));
         assert_eq!(stage.names(), ["reader"]);
         assert_eq!(reader.wakes(), [Wake::Closed]);
         let refused = stage.hub.listen(source, Interest::Read, Probe::new("late"));

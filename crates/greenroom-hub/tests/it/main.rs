@@ -13,6 +13,7 @@ mod stage;
 mod seeds;
 
 mod attached;
+mod cost;
 mod errors;
 mod foreign;
 mod mailbox;

@@ -58,6 +58,36 @@ fn nobody_is_handed_out_before_the_first_wait() {
 }
 
 #[test]
+fn what_comes_in_one_turn_runs_in_the_order_of_its_steps() {
+    on_every_backend(|stage| {
+        let (here, mut there) = pair();
+        let file = File::open("/proc/self/exe").unwrap();
+        stage.hub.listen_fd(here.as_raw_fd(), Interest::Read, Probe::new("fd"), false).unwrap();
+        there.write_all(b"x").unwrap();
+        stage.hub.arm(stage.at(10), Probe::new("timer"));
+        stage.advance_to(10);
+        if stage.hub.backend() == Backend::Epoll {
+            // Only there it needs no kernel to be ready.
+            let waiter = Probe::new("regular file");
+            stage.hub.listen_fd(file.as_raw_fd(), Interest::Read, waiter, false).unwrap();
+        }
+        let id = stage.hub.expect(Probe::new("letter"));
+        stage.hub.mailbox().wake(id);
+        stage.hub.queue(Probe::new("ready before"));
+        let mut expected = vec!["ready before", "letter", "regular file", "timer", "fd"];
+        if stage.hub.backend() == Backend::Poll {
+            expected.remove(2);
+        }
+        stage.hub.prepare();
+        let collected: Vec<_> = stage.hub.ready().map(Probe::name).collect();
+        assert_eq!(collected, expected[..expected.len() - 1], "the kernel has not been asked");
+        stage.hub.wait().expect("a look never fails");
+        let handed_out: Vec<_> = stage.pop_all().iter().map(Probe::name).collect();
+        assert_eq!(handed_out, expected);
+    });
+}
+
+#[test]
 fn who_keeps_yielding_starves_neither_fds_nor_timers() {
     on_every_backend(|stage| {
         let (here, mut there) = pair();
