@@ -7,7 +7,9 @@ mod watchdog;
 
 pub(crate) mod deadlock;
 mod pulse;
+mod report;
 mod sample;
+mod suspects;
 mod trace;
 
 use std::{
@@ -18,8 +20,8 @@ use std::{
 
 pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
 pub(crate) use pulse::Pulse;
-pub(crate) use watchdog::watch_if_asked;
 pub use watchdog::{Watchdog, watch};
+pub(crate) use watchdog::{limit_from_env, watch_for_good};
 
 /// Prints a report on standard error.
 ///

@@ -17,23 +17,19 @@ use std::{
     ffi::c_int,
     mem, ptr,
     sync::{
-        Mutex, Once, OnceLock, PoisonError,
+        Once, OnceLock,
         atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use greenroom_fiber::Fiber;
 
-use crate::thread::Control;
+use crate::{hub::local::existing, thread::Control};
 
 /// Frames kept at most, innermost first.
 const FRAMES_MAX: usize = 96;
 /// Bytes of a name kept at most.
 const NAME_MAX: usize = 64;
-/// How long the asked OS thread is given to answer: it may be stopped, or in a system call that
-/// nothing interrupts.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// What an OS thread was doing when it was asked.
 #[derive(Debug)]
@@ -42,6 +38,8 @@ pub(super) struct Sample {
     pub(super) frames: Vec<usize>,
     /// The green thread that ran; `None` if it was none.
     pub(super) thread: Option<(u64, Option<String>)>,
+    /// The pulse of its hub; `None` if it has no hub any more.
+    pub(super) beats: Option<u64>,
 }
 
 static FRAMES: [AtomicUsize; FRAMES_MAX] = [const { AtomicUsize::new(0) }; FRAMES_MAX];
@@ -50,29 +48,65 @@ static NAME: [AtomicU8; NAME_MAX] = [const { AtomicU8::new(0) }; NAME_MAX];
 static NAME_LEN: AtomicUsize = AtomicUsize::new(0);
 /// The green thread's id plus one; zero for none.
 static ID: AtomicU64 = AtomicU64::new(0);
+/// The pulse plus one; zero for none.
+static BEATS: AtomicU64 = AtomicU64::new(0);
 
-/// The OS thread that is asked; zero when it has answered, or nobody asks.
-static ASKED: AtomicI32 = AtomicI32::new(0);
-/// One question at a time, for there is one place for the answer.
-static ASKING: Mutex<()> = Mutex::new(());
+/// What becomes of the question: the OS thread that is asked, or one of these.
+static QUESTION: AtomicI32 = AtomicI32::new(NONE);
+const NONE: i32 = 0;
+const BEING_ANSWERED: i32 = -1;
+const ANSWERED: i32 = -2;
 
-/// Asks the OS thread `tid` of this process where it is; `None` if it does not answer.
-pub(super) fn of_thread(tid: i32) -> Option<Sample> {
-    let _one_at_a_time = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+/// To an OS thread: where it is. One at a time, for there is one place for the answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    tid: i32,
+}
+
+/// Asks the OS thread `tid` of this process where it is; `None` if there is no such thread. To be
+/// called by one OS thread of a process only.
+///
+/// # Panics
+///
+/// If a question is open.
+pub(super) fn ask(tid: i32) -> Option<Question> {
     install_handler();
-    ASKED.store(tid, Ordering::Release);
+    assert_eq!(QUESTION.load(Ordering::Acquire), NONE, "one question at a time");
+    QUESTION.store(tid, Ordering::Release);
     // SAFETY: sends a signal that has a handler; a thread that is gone makes it fail with ESRCH.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGURG) };
-    let step = Duration::from_millis(1);
-    let mut waited = Duration::ZERO;
-    while sent == 0 && waited < ANSWER_MAX && ASKED.load(Ordering::Acquire) == tid {
-        std::thread::park_timeout(step);
-        waited += step;
-    }
-    if ASKED.swap(0, Ordering::AcqRel) != 0 {
+    if sent != 0 {
+        QUESTION.store(NONE, Ordering::Release);
         return None;
     }
-    Some(collect())
+    Some(Question { tid })
+}
+
+/// Forgets what was open in the process from which this one was forked.
+pub(super) fn forget_parents_question() {
+    QUESTION.store(NONE, Ordering::Release);
+}
+
+impl Question {
+    /// The answer, once it has come.
+    ///
+    /// # Errors
+    ///
+    /// The question, as long as it is open. One who is not `patient` takes it back, and has `None`;
+    /// but not from somebody who is just answering, whose words are not to mix with the next one's.
+    pub(super) fn answer(self, patient: bool) -> Result<Option<Sample>, Question> {
+        if QUESTION.load(Ordering::Acquire) == ANSWERED {
+            let sample = collect();
+            QUESTION.store(NONE, Ordering::Release);
+            return Ok(Some(sample));
+        }
+        if patient {
+            return Err(self);
+        }
+        let taken_back =
+            QUESTION.compare_exchange(self.tid, NONE, Ordering::AcqRel, Ordering::Acquire);
+        if taken_back.is_ok() { Ok(None) } else { Err(self) }
+    }
 }
 
 fn collect() -> Sample {
@@ -83,7 +117,8 @@ fn collect() -> Sample {
         let name = String::from_utf8_lossy(&name).into_owned();
         (id, Some(name).filter(|name| !name.is_empty()))
     });
-    Sample { frames: frames.map(|frame| frame.load(Ordering::Relaxed)).collect(), thread }
+    let beats = BEATS.load(Ordering::Acquire).checked_sub(1);
+    Sample { frames: frames.map(|frame| frame.load(Ordering::Relaxed)).collect(), thread, beats }
 }
 
 /// What SIGURG did before.
@@ -112,10 +147,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     // SAFETY: the address of this thread's errno is always valid.
     let errno = unsafe { *libc::__errno_location() };
     let me = rustix::thread::gettid().as_raw_nonzero().get();
-    if ASKED.load(Ordering::Acquire) == me {
+    let begun = QUESTION.compare_exchange(me, BEING_ANSWERED, Ordering::AcqRel, Ordering::Acquire);
+    if begun.is_ok() {
         walk();
         note_who_runs();
-        ASKED.store(0, Ordering::Release);
+        QUESTION.store(ANSWERED, Ordering::Release);
     } else {
         call_before(signal, info, context);
     }
@@ -160,11 +196,12 @@ fn walk() {
 fn note_who_runs() {
     Fiber::<Control>::with_current(|fiber| {
         let name = fiber.and_then(|fiber| fiber.name()).unwrap_or("");
-        let len = name.len().min(NAME_MAX);
+        let len = name.floor_char_boundary(NAME_MAX);
         for (place, byte) in NAME.iter().zip(&name.as_bytes()[..len]) {
             place.store(*byte, Ordering::Relaxed);
         }
         NAME_LEN.store(len, Ordering::Release);
         ID.store(fiber.map_or(0, |fiber| fiber.id() + 1), Ordering::Release);
     });
+    BEATS.store(existing().map_or(0, |local| local.pulse.beats() + 1), Ordering::Release);
 }

@@ -1,11 +1,13 @@
 //! Tells who holds the loop for too long.
 //!
-//! An OS thread of its own looks at every watched hub's pulse. Knows no queue and wakes no one.
+//! An OS thread of its own looks at every watched hub's pulse, and never waits for anything but the
+//! next look: symbols are resolved, and standard error is written to, by another. Knows no queue and
+//! wakes no one.
 
 use std::{
-    fmt::Write as _,
+    io,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,14 +16,21 @@ use std::{
 use greenroom_hub::{Clock, Instant};
 
 use crate::{
-    debug::{Pulse, sample, say, trace},
+    debug::{
+        Pulse, report, sample,
+        suspects::{Suspect, Suspects},
+    },
     hub::local::{Local, local},
 };
+
+/// The shortest time between two looks. More would take a core from those that are watched.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// A watch over this OS thread's hub, from [`watch`] until it is dropped.
 #[derive(Debug)]
 #[must_use = "the watch ends when this is dropped"]
 pub struct Watchdog {
+    watchman: &'static Watchman,
     number: u64,
 }
 
@@ -31,16 +40,24 @@ pub struct Watchdog {
 /// While one runs, no other does. Who must compute for long yields now and then, or goes to
 /// [`offload`](crate::offload).
 ///
-/// Costs nothing where it watches: an OS thread of its own looks four times per `limit`. To see
-/// the stack it sends the watched OS thread a `SIGURG`, whose handler takes some KiB of the stack
-/// it finds.
+/// Each hub is watched by itself, on its own OS thread's call of this; those that hang at the same
+/// time are all reported. If somebody gives way before its stack was seen, or its OS thread does not
+/// answer within a second, the report says that instead.
+///
+/// Costs nothing where it watches: an OS thread of its own looks four times per `limit`, but no more
+/// than once a millisecond, and another one prints. To see the stack the first sends the watched OS
+/// thread a `SIGURG`, whose handler takes some KiB of the stack it finds. A system call that a signal
+/// interrupts for good, such as `poll`, fails with `EINTR`.
+///
+/// The watch ends when the [`Watchdog`] is dropped, or with the hub; what was seen before may be
+/// printed after. A forked child is not watched until it calls this itself.
 ///
 /// The environment variable `GREENROOM_WATCHDOG`, a number of milliseconds, does the same for
-/// every hub of a process, from its making to its end.
+/// every hub of a process, from its making to its end. Other text makes the making of hubs fail.
 ///
 /// # Panics
 ///
-/// If `limit` is zero, or no OS thread can be started.
+/// If `limit` is zero, no OS thread can be started, or this one has no hub and none can be made.
 ///
 /// # Examples
 ///
@@ -51,27 +68,37 @@ pub struct Watchdog {
 /// // green threads that hold the loop for longer are reported from here on
 /// ```
 pub fn watch(limit: Duration) -> Watchdog {
-    Watchdog { number: watch_local(local(), limit) }
+    assert!(!limit.is_zero(), "nobody can run for no time at all");
+    watch_local(local(), limit)
 }
 
-/// Watches a hub that is being made, if the environment asks for it.
-pub(crate) fn watch_if_asked(local: &Local) {
-    let Some(setting) = std::env::var_os("GREENROOM_WATCHDOG") else { return };
-    let millis = setting.to_str().and_then(|text| text.trim().parse().ok());
+/// The limit that the environment asks for, if it does.
+///
+/// # Errors
+///
+/// If it is no number of milliseconds.
+pub(crate) fn limit_from_env() -> io::Result<Option<Duration>> {
+    let Some(text) = std::env::var_os("GREENROOM_WATCHDOG") else { return Ok(None) };
+    let millis = text.to_str().and_then(|text| text.trim().parse().ok());
     match millis.filter(|&millis: &u64| millis > 0) {
-        Some(millis) => {
-            watch_local(local, Duration::from_millis(millis));
-        }
-        None => panic!("GREENROOM_WATCHDOG is {setting:?}; it must be milliseconds, from 1 up"),
+        Some(millis) => Ok(Some(Duration::from_millis(millis))),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("GREENROOM_WATCHDOG is {text:?}; it must be milliseconds, from 1 up"),
+        )),
     }
 }
 
-/// The watch ends when the hub's pulse is gone, or when somebody takes it back by its number.
-fn watch_local(local: &Local, limit: Duration) -> u64 {
+/// Watches a hub for as long as it lives.
+pub(crate) fn watch_for_good(local: &Local, limit: Duration) {
+    std::mem::forget(watch_local(local, limit));
+}
+
+fn watch_local(local: &Local, limit: Duration) -> Watchdog {
     static WATCHES_TOTAL: AtomicU64 = AtomicU64::new(0);
-    assert!(!limit.is_zero(), "nobody can run for no time at all");
     let number = WATCHES_TOTAL.fetch_add(1, Ordering::Relaxed);
-    watchman().add(Watched {
+    let watchman = watchman();
+    watchman.lock().push(Watched {
         number,
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         pulse: Arc::downgrade(&local.pulse),
@@ -80,21 +107,29 @@ fn watch_local(local: &Local, limit: Duration) -> u64 {
         since: Clock::monotonic().now(),
         told: false,
     });
-    number
+    watchman.more_to_watch.notify_one();
+    Watchdog { watchman, number }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        let mut watched = watchman().watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.retain(|one| one.number != self.number);
+        // In a forked child nobody watches for the parent, and the lock may be held for ever.
+        if self.watchman.process == process() {
+            self.watchman.lock().retain(|one| one.number != self.number);
+        }
     }
 }
 
+#[derive(Debug)]
 struct Watchman {
+    process: i32,
     watched: Mutex<Vec<Watched>>,
     more_to_watch: Condvar,
+    /// The one of a forked child, in which this one has no OS thread.
+    of_child: OnceLock<Box<Watchman>>,
 }
 
+#[derive(Debug)]
 struct Watched {
     /// One hub may be watched more than once.
     number: u64,
@@ -107,35 +142,51 @@ struct Watched {
     told: bool,
 }
 
+fn process() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// This process's watchman, who begins now if there is none.
 fn watchman() -> &'static Watchman {
-    static WATCHMAN: OnceLock<Watchman> = OnceLock::new();
-    let mut is_new = false;
-    let watchman = WATCHMAN.get_or_init(|| {
-        is_new = true;
-        Watchman { watched: Mutex::default(), more_to_watch: Condvar::new() }
-    });
-    if is_new {
-        let thread = std::thread::Builder::new().name("greenroom-watchdog".into());
-        if let Err(error) = thread.spawn(|| watchman.keep_watch()) {
-            panic!("the watchdog's OS thread cannot be started: {error}");
+    static FIRST: OnceLock<Box<Watchman>> = OnceLock::new();
+    let process = process();
+    let mut place = &FIRST;
+    loop {
+        let watchman = place.get_or_init(|| Watchman::begin(process));
+        if watchman.process == process {
+            return watchman;
         }
+        place = &watchman.of_child;
     }
-    watchman
 }
 
 impl Watchman {
-    fn add(&self, watched: Watched) {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
-        self.more_to_watch.notify_one();
+    fn begin(process: i32) -> Box<Watchman> {
+        sample::forget_parents_question();
+        let (teller, reports) = report::channel();
+        os_thread("greenroom-reports", || report::keep_telling(reports));
+        // It waits there until this function has returned.
+        os_thread("greenroom-watchdog", || watchman().keep_watch(Suspects::new(teller)));
+        Box::new(Watchman {
+            process,
+            watched: Mutex::default(),
+            more_to_watch: Condvar::new(),
+            of_child: OnceLock::new(),
+        })
     }
 
-    fn keep_watch(&self) {
+    fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_watch(&self, mut suspects: Suspects) -> ! {
         let clock = Clock::monotonic();
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.lock();
         loop {
             watched.retain(|one| one.pulse.strong_count() > 0);
-            let next_look = watched.iter().map(|one| one.limit / 4).min();
-            watched = match next_look {
+            let next_look = watched.iter().map(|one| (one.limit / 4).max(PAUSE_MIN)).min();
+            let pause = if suspects.is_empty() { next_look } else { Some(PAUSE_MIN) };
+            watched = match pause {
                 None => self.more_to_watch.wait(watched).unwrap_or_else(PoisonError::into_inner),
                 Some(pause) => {
                     let waited = self.more_to_watch.wait_timeout(watched, pause);
@@ -143,18 +194,17 @@ impl Watchman {
                 }
             };
             let now = clock.now();
-            for one in watched.iter_mut() {
-                if let Some(held) = one.look(now) {
-                    tell(one.tid, held);
-                }
+            for suspect in watched.iter_mut().filter_map(|one| one.look(now)) {
+                suspects.add(suspect);
             }
+            suspects.question(now);
         }
     }
 }
 
 impl Watched {
-    /// How long somebody has held the loop, if that is longer than it may be and not yet told.
-    fn look(&mut self, now: Instant) -> Option<Duration> {
+    /// Who has held the loop for longer than may be, if that is not told yet.
+    fn look(&mut self, now: Instant) -> Option<Suspect> {
         let beats = self.pulse.upgrade()?.beats();
         if beats != self.beats {
             (self.beats, self.since, self.told) = (beats, now, false);
@@ -166,26 +216,13 @@ impl Watched {
             return None;
         }
         self.told = true;
-        Some(held)
+        Some(Suspect { tid: self.tid, held, pulse: Weak::clone(&self.pulse), beats })
     }
 }
 
-fn tell(tid: i32, held: Duration) {
-    let mut report = String::new();
-    let sample = sample::of_thread(tid);
-    let who = match sample.as_ref().map(|sample| &sample.thread) {
-        Some(Some((id, Some(name)))) => format!("green thread {name:?} ({id})"),
-        Some(Some((id, None))) => format!("green thread {id}"),
-        Some(None) => "a hub callback".into(),
-        None => "somebody who does not answer".into(),
-    };
-    let _ = writeln!(
-        report,
-        "{who} has held the loop of OS thread {tid} for {held:.0?}; nobody else runs \
-         meanwhile"
-    );
-    if let Some(sample) = &sample {
-        trace::write(&sample.frames, &mut report);
+fn os_thread(name: &str, body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.into());
+    if let Err(error) = thread.spawn(body) {
+        panic!("the watchdog's OS thread cannot be started: {error}");
     }
-    say(format_args!("{}", report.trim_end()));
 }

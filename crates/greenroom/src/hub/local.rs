@@ -26,7 +26,7 @@ use greenroom_fiber::Pool;
 use greenroom_hub::{Backend, Clock, Hub};
 
 use crate::{
-    debug::{Pulse, watch_if_asked},
+    debug::{Pulse, limit_from_env, watch_for_good},
     hub::end::End,
     thread::{Control, Waiter, errno::ErrnoPlace, registry::Registry, spawn::default_stack_size},
 };
@@ -134,6 +134,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
     if ENDED.get() {
         return Err(io::Error::other("this OS thread is ending and its hub is gone already"));
     }
+    let limit = limit_from_env()?;
     let hub = Hub::new(backend, clock)?;
     let now = hub.now();
     let local = Local {
@@ -152,7 +153,9 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
     };
     LOCAL.set(Box::into_raw(Box::new(local)));
     let local = existing().expect("the hub has just been made");
-    watch_if_asked(local);
+    if let Some(limit) = limit {
+        watch_for_good(local, limit);
+    }
     Ok(local)
 }
 

@@ -1,4 +1,5 @@
-//! What cases ask of the kernel that no safe call offers: a fork, a signal's handler.
+//! What cases ask of the kernel that no safe call offers: a fork, a signal's handler or mask, another
+//! standard error.
 //!
 //! Knows no green thread.
 //!
@@ -6,13 +7,15 @@
 //!
 //! A forked child has the forking OS thread alone. A case forks while no other OS thread of its
 //! process holds a lock that the child needs, and leaves the child by `_exit`. The handler only
-//! counts, in an atomic.
+//! counts, in an atomic. Standard error is never closed, only made another file.
 
 #![allow(unsafe_code)]
 
 use std::{
     ffi::c_int,
-    mem, ptr,
+    mem,
+    os::fd::{AsFd, AsRawFd},
+    ptr,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -67,4 +70,42 @@ pub(crate) fn interrupt(thread: Pid) {
     unsafe {
         libc::syscall(libc::SYS_tgkill, process.as_raw_nonzero().get(), thread, libc::SIGUSR1)
     };
+}
+
+/// Lets this OS thread be sent `SIGURG` without its being handled, until [`answer_signals`].
+pub(crate) fn defer_signals() {
+    mask(libc::SIG_BLOCK);
+}
+
+/// Handles `SIGURG` again, and at once if it was sent meanwhile.
+pub(crate) fn answer_signals() {
+    mask(libc::SIG_UNBLOCK);
+}
+
+fn mask(how: c_int) {
+    // SAFETY: the set is plain memory that the C library fills and the kernel reads.
+    let failed = unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGURG);
+        libc::pthread_sigmask(how, &set, ptr::null_mut())
+    };
+    assert_eq!(failed, 0);
+}
+
+/// True if `SIGURG` was sent to this OS thread since [`defer_signals`].
+pub(crate) fn is_signal_deferred() -> bool {
+    // SAFETY: the set is plain memory that the kernel fills.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        assert_eq!(libc::sigpending(&mut set), 0);
+        libc::sigismember(&set, libc::SIGURG) == 1
+    }
+}
+
+/// Makes standard error the same file as `file`.
+pub(crate) fn replace_stderr(file: impl AsFd) {
+    // SAFETY: both numbers are open; see the head of this file.
+    let number = unsafe { libc::dup2(file.as_fd().as_raw_fd(), libc::STDERR_FILENO) };
+    assert_eq!(number, libc::STDERR_FILENO);
 }

@@ -175,7 +175,10 @@ pub(crate) const CASES: &[Case] = &[
             });
         },
         ends: PANICKED,
-        says: &["deadlock: the root waits for green thread 1", "greenroom: this run's seed is 42\n"],
+        says: &[
+            "deadlock: the root waits for green thread 1",
+            "greenroom: this run's seed is 42\n",
+        ],
         ..PLAIN
     },
     Case {

@@ -4,15 +4,26 @@
 
 use std::{
     hint::spin_loop,
-    io::{Read, stdin},
-    sync::atomic::{AtomicBool, Ordering},
+    io::{BufRead, BufReader, PipeReader, Read, Write, pipe, stderr, stdin},
+    os::fd::AsFd,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use greenroom::{debug::watch, hub, sleep, spawn, thread::Builder, yield_now};
 
-use crate::case::{Case, PLAIN};
+use rustix::io::{fcntl_dupfd_cloexec, ioctl_fionbio};
+
+use crate::{
+    case::{Case, PLAIN},
+    kernel::{
+        answer_signals, assert_ended_well, defer_signals, fork, is_signal_deferred, replace_stderr,
+    },
+};
 
 const LIMIT: Duration = Duration::from_millis(20);
 
@@ -37,6 +48,32 @@ fn hold_the_loop_until_reported() {
     while !REPORTED.load(Ordering::Acquire) {
         spin_loop();
     }
+}
+
+/// Holds the loop until the watchdog has asked for the stack, and does not answer.
+fn hold_the_loop_until_asked() {
+    defer_signals();
+    while !is_signal_deferred() {
+        spin_loop();
+    }
+}
+
+/// Holds the loop until the watchdog has asked for the stack and had it.
+fn hold_the_loop_until_answered() {
+    hold_the_loop_until_asked();
+    answer_signals();
+}
+
+/// Makes standard error a pipe that is full, so that whoever writes to it waits; the end to read it
+/// from. Those who wrote before are not affected.
+fn choke_stderr() -> PipeReader {
+    let (reader, mut writer) = pipe().unwrap();
+    ioctl_fionbio(&writer, true).unwrap();
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    while writer.write(b"\n").is_ok() {}
+    ioctl_fionbio(&writer, false).unwrap();
+    replace_stderr(writer);
+    reader
 }
 
 /// Computes for longer than it may, and calls `pause` now and then.
@@ -158,6 +195,124 @@ pub(crate) const CASES: &[Case] = &[
         },
         says: &["\"greedy\""],
         never_says: &["unwatched"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::hubs_that_hang_at_the_same_time_are_all_told_of",
+        play: || {
+            expect_a_report();
+            let hubs = ["first", "second", "third"].map(|name| {
+                thread::spawn(move || {
+                    let _watchdog = watch(LIMIT);
+                    named(name, hold_the_loop_until_reported);
+                })
+            });
+            for hub in hubs {
+                hub.join().unwrap();
+            }
+        },
+        says: &[" has held the loop", " has held the loop", " has held the loop"],
+        never_says: &["somebody"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::nobody_is_missed_while_a_report_cannot_be_written",
+        play: || {
+            expect_a_report();
+            let told_here = fcntl_dupfd_cloexec(stderr().as_fd(), 3).unwrap();
+            let choked = choke_stderr();
+            let first_was_asked = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _watchdog = watch(LIMIT);
+                    named("first", hold_the_loop_until_answered);
+                    first_was_asked.wait();
+                });
+                first_was_asked.wait();
+                let _watchdog = watch(LIMIT);
+                named("second", hold_the_loop_until_answered);
+            });
+            // Both were asked: what is in the pipe may go where it is read.
+            replace_stderr(told_here);
+            thread::spawn(move || {
+                for line in BufReader::new(choked).lines().map_while(Result::ok) {
+                    if !line.is_empty() {
+                        eprintln!("{line}");
+                    }
+                }
+            });
+            while !REPORTED.load(Ordering::Acquire) {
+                sleep(LIMIT / 20);
+            }
+        },
+        says: &["green thread \"first\" (1) has held", "green thread \"second\" (1) has held"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::who_does_not_answer_is_told_of_and_keeps_nobody_else_from_it",
+        play: || {
+            expect_a_report();
+            let first_is_asked = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _watchdog = watch(LIMIT);
+                    hub::call_after_global(Duration::ZERO, hold_the_loop_until_asked);
+                    sleep(LIMIT / 20);
+                    first_is_asked.wait();
+                });
+                first_is_asked.wait();
+                let _watchdog = watch(LIMIT);
+                named("second", hold_the_loop_until_reported);
+            });
+        },
+        says: &[
+            "greenroom: somebody who does not answer has held the loop",
+            "greenroom: green thread \"second\" (1) has held the loop",
+        ],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::who_comes_after_is_not_blamed_for_who_gave_way",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            named("greedy", hold_the_loop_until_asked);
+            named("innocent", || {
+                answer_signals();
+                while !REPORTED.load(Ordering::Acquire) {
+                    sleep(LIMIT / 20);
+                }
+            });
+        },
+        says: &["greenroom: somebody who gave way before its stack was seen has held the loop"],
+        never_says: &["\"innocent\" (2) has"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::a_name_too_long_for_the_report_is_cut_between_two_characters",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            // Two bytes each, from an odd place on.
+            named(&format!("a{}", "ä".repeat(100)), hold_the_loop_until_reported);
+        },
+        says: &["ääää\" (1) has held the loop"],
+        never_says: &["\u{fffd}"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::a_forked_child_can_be_watched",
+        play: || {
+            let inherited = watch(LIMIT);
+            let child = fork(|| {
+                drop(inherited);
+                expect_a_report();
+                let _watchdog = watch(LIMIT);
+                named("in the child", hold_the_loop_until_reported);
+            });
+            assert_ended_well(child);
+        },
+        says: &["greenroom: green thread \"in the child\" (1) has held the loop"],
         ..PLAIN
     },
 ];
