@@ -60,5 +60,5 @@ pub mod debug;
 pub mod testing;
 
 pub use offload::offload;
-pub use thread::{JoinError, JoinHandle, spawn, spawn_after, spawn_after_local};
-pub use time::{Instant, sleep, sleep_until, yield_now};
+pub use thread::{JoinError, JoinHandle, scope, spawn, spawn_after, spawn_after_local};
+pub use time::{Elapsed, Instant, sleep, sleep_until, with_timeout, yield_now};

@@ -66,7 +66,7 @@ where
     }
     let slot: Arc<Mutex<Option<Outcome<T>>>> = Arc::default();
     let result = Arc::clone(&slot);
-    let wake = park::until_posted(Blocked::Offload(what), |id| {
+    let wake = park::until_posted(Blocked::Offload(what), None, |id| {
         // Asked for after the wait was announced: a child of a fork has a new one from then on.
         let mailbox = local().hub.borrow().mailbox();
         helpers().submit(Box::new(move || {

@@ -2,6 +2,8 @@
 //!
 //! Knows deadlines and `park`. The hub's clock is read here and in the hub, nowhere else.
 
+mod timeout;
+
 use std::time::Duration;
 
 use greenroom_hub::{Hub, Instant as HubInstant, Wake};
@@ -10,6 +12,8 @@ use crate::{
     hub::local::{existing, local},
     thread::{Waiter, park},
 };
+
+pub use timeout::{Elapsed, with_deadline, with_timeout};
 
 /// A point in time, as [`std::time::Instant`] is, on the clock of this OS thread's hub.
 ///

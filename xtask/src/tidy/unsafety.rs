@@ -28,6 +28,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-hub/tests/raw_syscalls.rs", "defines the libc functions it counts"),
     ("crates/greenroom-hub/src/fork.rs", "maps a page that the kernel wipes in a forked child"),
     ("crates/greenroom-hub/src/poller/descriptor.rs", "borrows fds that are known by number only"),
+    ("crates/greenroom/src/thread/scope.rs", "erases the lifetime of a scoped thread's closure"),
     ("crates/greenroom/src/thread/errno.rs", "keeps the C library's errno across a wait"),
     ("crates/greenroom/tests/children/kernel.rs", "forks, and handles a signal"),
     ("crates/greenroom/tests/core/number.rs", "waits for fds that are known by number only"),

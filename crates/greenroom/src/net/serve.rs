@@ -138,7 +138,7 @@ impl Server {
                     Err(error) => Err(again(error)),
                 };
             }
-            if self.shared.ended.wait(Blocked::Call(&"a server to end"), None).is_err() {
+            if self.shared.ended.wait(Blocked::Call(&"a server to end"), None, || ()).is_err() {
                 return Err(io::Error::other("a thread that unwinds cannot wait for a server"));
             }
         }
@@ -280,7 +280,7 @@ impl Shared {
     fn wait_while(&self, condition: impl Fn(usize) -> bool) {
         while condition(self.active.get()) {
             // Unwinding cannot be: this is no destructor.
-            let _ = self.room.wait(Blocked::Call(&"a connection to end"), None);
+            let _ = self.room.wait(Blocked::Call(&"a connection to end"), None, || ());
         }
     }
 

@@ -8,7 +8,15 @@ use std::{any::Any, cell::Cell, fmt, panic::Location, rc::Rc};
 use greenroom_fiber::Fiber;
 use greenroom_hub as hub;
 
-use crate::{hub::Callback, thread::Blocked};
+use crate::{
+    hub::{Callback, local::Local},
+    thread::{
+        Blocked, join,
+        link::{End, Links},
+        scope::Children,
+        throw::Level,
+    },
+};
 
 /// Who can be woken on this hub.
 ///
@@ -22,6 +30,33 @@ pub(crate) enum Waiter {
     Root(Rc<Control>),
     /// A timer's or a listener's function.
     Call(Rc<Callback>),
+    /// A green thread that is to be thrown out of its wait, to this level: see `throw`.
+    Throw(Fiber<Control>, Level),
+    /// The same for the OS thread's own stack.
+    ThrowRoot(Rc<Control>, Level),
+}
+
+impl Waiter {
+    /// The control block of whoever it is that waits; a callback has none.
+    fn control(&self) -> Option<&Control> {
+        match self {
+            Waiter::Thread(fiber) | Waiter::Throw(fiber, _) => Some(fiber),
+            Waiter::Root(control) | Waiter::ThrowRoot(control, _) => Some(control),
+            Waiter::Call(_) => None,
+        }
+    }
+
+    /// True until something has ended its wait.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.control().is_some_and(|control| control.state() == State::Parked)
+    }
+
+    /// Notes which of several sources is about to call it.
+    pub(crate) fn note_source(&self, source: u32) {
+        if let Some(control) = self.control() {
+            control.source.set(source);
+        }
+    }
 }
 
 impl hub::Waiter for Waiter {
@@ -31,12 +66,14 @@ impl hub::Waiter for Waiter {
             Waiter::Thread(fiber) => fiber.settle(wake),
             Waiter::Root(control) => control.settle(wake),
             Waiter::Call(callback) => callback.settle(wake),
+            Waiter::Throw(fiber, level) => fiber.settle_throw(*level),
+            Waiter::ThrowRoot(control, level) => control.settle_throw(*level),
         }
     }
 
     #[inline]
     fn prefetch(&self) {
-        if let Waiter::Thread(fiber) = self {
+        if let Waiter::Thread(fiber) | Waiter::Throw(fiber, _) = self {
             fiber.prefetch();
         }
     }
@@ -58,10 +95,22 @@ pub(crate) enum State {
 pub(crate) struct Control {
     state: Cell<State>,
     wake: Cell<hub::Wake>,
-    /// To be unwound at its next wait.
-    doomed: Cell<bool>,
-    /// How often that was done.
+    /// The level it is to be thrown to at its next wait.
+    thrown: Cell<Level>,
+    /// How many levels there are: one for the thread, and one for each `with_timeout` it is in.
+    pub(crate) levels: Cell<u32>,
+    /// How often it was thrown out of a wait.
     unwinds: Cell<u32>,
+    /// Waits that may not be thrown out of, for what they wait for borrows from this stack.
+    pub(crate) holds_out: Cell<bool>,
+    /// Killed before it started, by somebody who wanted only that.
+    pub(crate) cancelled: Cell<bool>,
+    /// Which of several sources ended its wait.
+    pub(crate) source: Cell<u32>,
+    pub(crate) end: Cell<End>,
+    pub(crate) links: Links,
+    /// The scope it belongs to, if it borrows from one.
+    pub(crate) children: Cell<Option<Rc<Children>>>,
     /// The handle is gone: nobody will ask how it ended.
     pub(crate) detached: Cell<bool>,
     /// What it waits for, for those who look at it from outside.
@@ -81,8 +130,15 @@ impl Control {
         Control {
             state: Cell::new(State::Runnable),
             wake: Cell::new(hub::Wake::Called),
-            doomed: Cell::new(false),
+            thrown: Cell::new(Level::NONE),
+            levels: Cell::new(1),
             unwinds: Cell::new(0),
+            holds_out: Cell::new(false),
+            cancelled: Cell::new(false),
+            source: Cell::new(0),
+            end: Cell::new(End::Returned),
+            links: Links::default(),
+            children: Cell::new(None),
             detached: Cell::new(false),
             blocked: Cell::new(Blocked::NotStarted),
             blocked_since: Cell::new(now),
@@ -151,19 +207,47 @@ impl Control {
         matches!(self.state.get(), State::Parked | State::Woken)
     }
 
-    pub(crate) fn doom(&self) {
-        self.doomed.set(true);
+    /// To be thrown to `level` at its next wait; ends the wait it is in.
+    #[inline]
+    fn settle_throw(&self, level: Level) -> bool {
+        self.throw_later(level);
+        if self.state.get() != State::Parked {
+            return false;
+        }
+        self.state.set(State::Woken);
+        // Not by whom it waited for: what that one had to give is still to be had.
+        self.wake.set(hub::Wake::Expired);
+        true
     }
 
+    /// To be thrown to `level` at its next wait, unless it is to be thrown further.
+    pub(crate) fn throw_later(&self, level: Level) {
+        self.thrown.set(self.thrown.get().min(level));
+    }
+
+    /// The level it is to be thrown to; [`Level::NONE`] mostly.
     #[inline]
-    pub(crate) fn is_doomed(&self) -> bool {
-        self.doomed.get()
+    pub(crate) fn thrown(&self) -> Level {
+        self.thrown.get()
+    }
+
+    /// It has arrived at `level`, or left it by itself: what was to throw it there is over.
+    pub(crate) fn land(&self, level: Level) {
+        if self.thrown.get() >= level {
+            self.thrown.set(Level::NONE);
+            self.unwinds.set(0);
+        }
     }
 
     /// Counts how often it is thrown out of a wait.
     pub(crate) fn count_unwind(&self) -> u32 {
         self.unwinds.set(self.unwinds.get() + 1);
         self.unwinds.get()
+    }
+
+    /// True if what ended the last wait was a call, and not a deadline or a throw.
+    pub(crate) fn was_called(&self) -> bool {
+        self.wake.get() == hub::Wake::Called
     }
 
     /// Notes that the thread has ended, and gives whoever waits for that.
@@ -178,13 +262,25 @@ impl Control {
         self.joiner.set(joiner);
     }
 
+    /// Its function did not return, but threw this.
+    #[cold]
     pub(crate) fn set_panic(&self, payload: Box<dyn Any + Send>) {
+        self.end.set(join::end_of(&*payload));
         self.panic.set(Some(payload));
     }
 
     pub(crate) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
         self.panic.take()
     }
+}
+
+/// The control block of whoever runs now.
+#[inline]
+pub(crate) fn with_current<R>(local: &Local, f: impl FnOnce(&Control) -> R) -> R {
+    Fiber::<Control>::with_current(|fiber| match fiber {
+        Some(fiber) => f(fiber),
+        None => f(&local.root),
+    })
 }
 
 impl fmt::Debug for Control {

@@ -13,12 +13,13 @@ use greenroom_fiber::{Fiber, Output};
 use greenroom_hub::Wake;
 
 use crate::{
-    debug::say,
+    debug::say_panic,
     hub::local::local,
     thread::{
-        Blocked, Control, Thread, ThreadId,
+        Blocked, Control, End, Link, Thread, ThreadId,
         control::State,
-        park::{self, Killed},
+        park,
+        throw::{Level, Thrown},
     },
     time::deadline_after,
 };
@@ -129,6 +130,45 @@ impl<T> JoinHandle<T> {
         Thread::from_fiber((*self.output).clone())
     }
 
+    /// Kills the thread: [`Thread::kill`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = greenroom::spawn(|| greenroom::sleep(Duration::MAX));
+    /// greenroom::yield_now();
+    /// assert!(sleeper.kill());
+    /// assert!(sleeper.join().unwrap_err().is_killed());
+    /// ```
+    pub fn kill(&self) -> bool {
+        self.thread().kill()
+    }
+
+    /// Cancels the thread if it has not started: [`Thread::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let thread = greenroom::spawn(|| unreachable!("it was cancelled"));
+    /// assert!(thread.cancel());
+    /// assert!(thread.join().unwrap_err().is_cancelled());
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.thread().cancel()
+    }
+
+    /// Has `f` called when the thread ends, or now if it has: [`Thread::link`].
+    pub fn link(&self, f: impl FnOnce(&Thread, End) + 'static) -> Link {
+        self.thread().link(f)
+    }
+
+    /// Takes a linked function back: [`Thread::unlink`].
+    pub fn unlink(&self, link: Link) -> bool {
+        self.thread().unlink(link)
+    }
+
     #[inline(always)]
     fn wait(&self, timeout: Option<Duration>) -> Result<(), JoinError> {
         let fiber: &Fiber<Control> = &self.output;
@@ -203,24 +243,36 @@ enum Ending {
     /// The lock is never contended: it makes the error `Sync`, as boxed errors are expected to be.
     Panicked(Mutex<Box<dyn Any + Send>>),
     Killed,
-    Cancelled,
+    Unstarted(Unstarted),
     Unwinding,
 }
 
 /// What a thread that never ran its function "panicked" with.
-#[derive(Debug)]
-pub(crate) struct Cancelled;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unstarted {
+    /// It was to end either way, and not only if it had not started.
+    pub(crate) killed: bool,
+}
+
+/// How a thread ended whose function did not return.
+pub(super) fn end_of(payload: &(dyn Any + Send)) -> End {
+    if let Some(unstarted) = payload.downcast_ref::<Unstarted>() {
+        return if unstarted.killed { End::Killed } else { End::Cancelled };
+    }
+    match payload.downcast_ref::<Thrown>() {
+        Some(Thrown(Level::THREAD)) => End::Killed,
+        _ => End::Panicked,
+    }
+}
 
 impl JoinError {
     #[cold]
     fn of(control: &Control) -> JoinError {
         let payload = control.take_panic().expect("a thread without a value left a reason");
-        JoinError(if payload.is::<Killed>() {
-            Ending::Killed
-        } else if payload.is::<Cancelled>() {
-            Ending::Cancelled
-        } else {
-            Ending::Panicked(Mutex::new(payload))
+        JoinError(match payload.downcast_ref::<Unstarted>() {
+            Some(&unstarted) => Ending::Unstarted(unstarted),
+            None if end_of(&*payload) == End::Killed => Ending::Killed,
+            None => Ending::Panicked(Mutex::new(payload)),
         })
     }
 
@@ -229,14 +281,15 @@ impl JoinError {
         matches!(self.0, Ending::Panicked(_))
     }
 
-    /// True if the thread was killed: unwound from outside at one of its waits.
+    /// True if the thread was killed: unwound from outside at one of its waits, or before it
+    /// started.
     pub fn is_killed(&self) -> bool {
-        matches!(self.0, Ending::Killed)
+        matches!(self.0, Ending::Killed | Ending::Unstarted(Unstarted { killed: true }))
     }
 
-    /// True if the thread never ran its function.
+    /// True if the thread never ran its function: it was cancelled, or killed before it started.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0, Ending::Cancelled)
+        matches!(self.0, Ending::Unstarted(_))
     }
 
     /// What the thread panicked with, to be looked at or given to
@@ -263,7 +316,12 @@ impl fmt::Display for JoinError {
                 write!(f, "the green thread {}", telling(&**payload))
             }
             Ending::Killed => f.write_str("the green thread was killed"),
-            Ending::Cancelled => f.write_str("the green thread was cancelled before it started"),
+            Ending::Unstarted(Unstarted { killed: false }) => {
+                f.write_str("the green thread was cancelled before it started")
+            }
+            Ending::Unstarted(Unstarted { killed: true }) => {
+                f.write_str("the green thread was killed before it started")
+            }
             Ending::Unwinding => f.write_str("a thread that unwinds from a panic cannot wait"),
         }
     }
@@ -281,11 +339,24 @@ pub(crate) fn tell_panic(fiber: &Fiber<Control>) {
 
 #[cold]
 fn tell(fiber: &Fiber<Control>, payload: Box<dyn Any + Send>) {
-    if !payload.is::<Killed>() && !payload.is::<Cancelled>() {
+    if end_of(&*payload) == End::Panicked {
         let thread = Thread::from_fiber(fiber.clone());
-        say(format_args!("{thread} {} and nobody joined it", telling(&*payload)));
+        say_panic(format_args!("{thread} {} and nobody joined it", telling(&*payload)));
     }
-    // What a panic carries may itself panic when it is dropped.
+    drop_payload(payload);
+}
+
+/// Prints that somebody panicked, unless that was the unwinding of a kill.
+#[cold]
+pub(super) fn tell_of(who: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
+    if end_of(&*payload) == End::Panicked {
+        say_panic(format_args!("{who} {}", telling(&*payload)));
+    }
+    drop_payload(payload);
+}
+
+/// What a panic carries may itself panic when it is dropped.
+fn drop_payload(payload: Box<dyn Any + Send>) {
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
     std::mem::forget(dropped);
 }

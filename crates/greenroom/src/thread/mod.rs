@@ -4,6 +4,8 @@
 //! only place that resumes anyone.
 
 pub(crate) mod join;
+pub(crate) mod link;
+pub(crate) mod scope;
 pub(crate) mod spawn;
 
 pub(crate) mod control;
@@ -11,6 +13,7 @@ pub(crate) mod errno;
 pub(crate) mod park;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod throw;
 pub(crate) mod wait_queue;
 
 use std::{fmt, os::fd::RawFd, rc::Rc};
@@ -19,9 +22,13 @@ use greenroom_fiber::Fiber;
 use greenroom_hub::Interest;
 
 pub use join::{JoinError, JoinHandle};
+pub use link::{End, Link};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
 
 pub(crate) use control::{Control, Waiter};
+use control::State;
+use throw::Level;
 
 /// Names a green thread, for as long as the process lives: no two of one OS thread are ever equal.
 ///
@@ -71,6 +78,104 @@ impl Thread {
         match &self.0 {
             Who::Green(fiber) => fiber.name().map(Rc::from),
             Who::Root => std::thread::current().name().map(Rc::from),
+        }
+    }
+
+    /// True if it has ended. The OS thread's own stack never has.
+    pub fn is_finished(&self) -> bool {
+        match &self.0 {
+            Who::Green(fiber) => fiber.state() == State::Finished,
+            Who::Root => false,
+        }
+    }
+
+    /// Kills the thread: unwinds it where it waits, or at its next wait if it does not, so that its
+    /// destructors run. Joining it then says that it was killed.
+    ///
+    /// True if it was alive. Does not wait for its end: join it for that. The unwinding passes
+    /// through the thread's own code, and `catch_unwind` there sees it; the thread is thrown into
+    /// again at its next wait, a thousand times over, after which the process aborts and names it.
+    /// One that has not started never runs its function. Its [`link`](Thread::link)ed functions
+    /// are called in any case. A thread that kills itself goes on until its next wait.
+    ///
+    /// Costs about as much as a wake-up; unwinding costs microseconds.
+    ///
+    /// # Panics
+    ///
+    /// If it is an OS thread's own stack, which nobody may unwind. Under `panic = "abort"`, if the
+    /// thread has started.
+    #[track_caller]
+    pub fn kill(&self) -> bool {
+        let Who::Green(fiber) = &self.0 else {
+            panic!("an OS thread's own stack cannot be killed; only green threads can");
+        };
+        if fiber.state() == State::Finished {
+            return false;
+        }
+        if fiber.has_started() {
+            throw::assert_can_unwind("killing");
+        }
+        run::throw_out(fiber.clone());
+        true
+    }
+
+    /// Ends the thread if it has not started: its function is dropped, unrun, and joining it says
+    /// that it was cancelled. Its [`link`](Thread::link)ed functions are called.
+    ///
+    /// False if it has started.
+    pub fn cancel(&self) -> bool {
+        match &self.0 {
+            Who::Green(fiber) if !fiber.has_started() => {
+                // A kill stays one.
+                if fiber.thrown() == Level::NONE {
+                    fiber.cancelled.set(true);
+                }
+                run::throw_out(fiber.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Has `f` called when the thread ends, however it does: it returns, panics, is killed or
+    /// cancelled. If it has ended, `f` is called now, by the caller.
+    ///
+    /// Linked functions run one after the other on the thread's own stack, before those who join
+    /// it go on; they may wait. One that panics is printed, and the others run all the same.
+    ///
+    /// Costs an allocation or two.
+    ///
+    /// # Panics
+    ///
+    /// If it is an OS thread's own stack, whose end is not seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::thread::End;
+    ///
+    /// let worker = greenroom::spawn(|| 42);
+    /// worker.link(|thread, end| {
+    ///     assert_eq!(end, End::Returned);
+    ///     println!("{thread} {end}");
+    /// });
+    /// worker.join()?;
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
+    #[track_caller]
+    pub fn link(&self, f: impl FnOnce(&Thread, End) + 'static) -> Link {
+        match &self.0 {
+            Who::Green(fiber) => link::link(fiber, Box::new(f)),
+            Who::Root => panic!("nothing can be linked to the end of an OS thread's own stack"),
+        }
+    }
+
+    /// Takes a linked function back, so that it is dropped uncalled. False if it was called before,
+    /// or taken back, or belongs to another thread.
+    pub fn unlink(&self, link: Link) -> bool {
+        match &self.0 {
+            Who::Green(fiber) => link::unlink(fiber, link),
+            Who::Root => false,
         }
     }
 }
@@ -126,8 +231,8 @@ pub(crate) fn describe(fiber: &Fiber<Control>, f: &mut fmt::Formatter<'_>) -> fm
 impl fmt::Display for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Waiter::Thread(fiber) => describe(fiber, f),
-            Waiter::Root(_) => f.write_str("the root"),
+            Waiter::Thread(fiber) | Waiter::Throw(fiber, _) => describe(fiber, f),
+            Waiter::Root(_) | Waiter::ThrowRoot(..) => f.write_str("the root"),
             Waiter::Call(callback) => fmt::Display::fmt(callback, f),
         }
     }

@@ -13,13 +13,8 @@ use greenroom_hub::{
 
 use crate::{
     hub::local::{Local, local},
-    thread::{Blocked, Control, Waiter, errno::Errno, run},
+    thread::{Blocked, Control, Waiter, errno::Errno, run, throw::throw_if_asked},
 };
-
-/// What a green thread is thrown when it is killed. Never seen outside: the end of its stack
-/// catches it.
-#[derive(Debug)]
-pub(crate) struct Killed;
 
 /// The thread unwinds, so nothing can be waited for: a switch in a destructor would let others run
 /// in the middle of this thread's panic, of which the OS thread keeps one count for all.
@@ -49,15 +44,18 @@ pub(crate) fn until_called(
     Ok(me.park(blocked))
 }
 
-/// Waits until another OS thread has dropped the id that `announce` is given into the mailbox.
+/// Waits until another OS thread has dropped the id that `announce` is given into the mailbox, or
+/// until `deadline`.
 pub(crate) fn until_posted(
     blocked: Blocked,
+    deadline: Option<Instant>,
     announce: impl FnOnce(WakeId),
 ) -> Result<Wake, Unwinding> {
     let me = Me::here()?;
     let id = me.local().hub.borrow_mut().expect(me.waiter());
     let _expected = Expected { local: me.local(), id };
     announce(id);
+    let _timer = me.arm(deadline);
     Ok(me.park(blocked))
 }
 
@@ -107,20 +105,23 @@ pub(crate) fn yield_now(local: &'static Local) {
     }
     match Fiber::<Control>::current() {
         Some(fiber) => {
-            throw_if_doomed(&fiber);
+            throw_if_asked(&fiber);
             local.hub.borrow_mut().queue(Waiter::Thread(fiber));
             let errno = Errno::keep(&local.errno);
             suspend();
             drop(errno);
             Fiber::<Control>::with_current(|fiber| {
-                throw_if_doomed(fiber.expect("a thread that is resumed is the one that runs"));
+                throw_if_asked(fiber.expect("a thread that is resumed is the one that runs"));
             });
         }
         None => {
             refuse_in_callback(local);
+            throw_if_asked(&local.root);
             local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
-            let _errno = Errno::keep(&local.errno);
+            let errno = Errno::keep(&local.errno);
             run::until_woken(local);
+            drop(errno);
+            throw_if_asked(&local.root);
         }
     }
 }
@@ -162,11 +163,12 @@ impl Me {
         let local = local();
         match Fiber::<Control>::current() {
             Some(fiber) => {
-                throw_if_doomed(&fiber);
+                throw_if_asked(&fiber);
                 Ok(Me::Green(fiber, local))
             }
             None => {
                 refuse_in_callback(local);
+                throw_if_asked(&local.root);
                 Ok(Me::Root(local))
             }
         }
@@ -206,7 +208,7 @@ impl Me {
                 suspend();
                 drop(errno);
                 let wake = fiber.unpark();
-                throw_if_doomed(&fiber);
+                throw_if_asked(&fiber);
                 wake
             }
             Me::Root(local) => {
@@ -215,7 +217,9 @@ impl Me {
                 let errno = Errno::keep(&local.errno);
                 run::until_woken(local);
                 drop((waits, errno));
-                local.root.unpark()
+                let wake = local.root.unpark();
+                throw_if_asked(&local.root);
+                wake
             }
         }
     }
@@ -278,22 +282,4 @@ fn refuse_in_callback(local: &Local) {
         "a hub callback may not block: it runs on the hub's own stack, so everyone would wait \
          with it; spawn a green thread from it instead"
     );
-}
-
-/// Unwinds a thread that was killed. Thrown again at every wait, so that one that catches the
-/// first does not live on.
-#[inline]
-fn throw_if_doomed(fiber: &Fiber<Control>) {
-    if fiber.is_doomed() {
-        throw(fiber);
-    }
-}
-
-/// The thread never gets as far as stopping again, so whoever kills it cannot count.
-#[cold]
-fn throw(fiber: &Fiber<Control>) -> ! {
-    if fiber.count_unwind() > run::UNWINDS_MAX {
-        run::abort_for(fiber);
-    }
-    std::panic::resume_unwind(Box::new(Killed));
 }

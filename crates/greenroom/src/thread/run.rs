@@ -9,9 +9,9 @@ use greenroom_fiber::{Fiber, Progress};
 use greenroom_hub::Outcome;
 
 use crate::{
-    debug::{deadlock, say},
-    hub::local::Local,
-    thread::{Control, Waiter, join},
+    debug::{deadlock, say, say_panic},
+    hub::local::{Local, local},
+    thread::{Control, Waiter, join, throw::Level},
 };
 
 /// So many stacks must have been left since the last time before they are looked through for pages
@@ -58,8 +58,8 @@ fn run_ready(local: &Local) -> bool {
     loop {
         let next = local.hub.borrow_mut().pop();
         match next {
-            Some(Waiter::Thread(fiber)) => resume(local, fiber),
-            Some(Waiter::Root(_)) => return true,
+            Some(Waiter::Thread(fiber) | Waiter::Throw(fiber, _)) => resume(local, fiber),
+            Some(Waiter::Root(_) | Waiter::ThrowRoot(..)) => return true,
             Some(Waiter::Call(callback)) => callback.run(local),
             None => return false,
         }
@@ -114,6 +114,9 @@ fn finish(local: &Local, fiber: Fiber<Control>) {
     if let Some(joiner) = fiber.finish() {
         local.hub.borrow_mut().call(joiner);
     }
+    if let Some(scope) = fiber.children.take() {
+        scope.one_ended(&fiber);
+    }
     let registered = local.threads.borrow_mut().remove(&fiber);
     if fiber.detached.get() {
         end_detached(local, registered, fiber);
@@ -128,7 +131,8 @@ fn end_detached(local: &Local, registered: Option<Fiber<Control>>, fiber: Fiber<
         drop((registered, fiber));
     });
     if let Err(payload) = dropped {
-        say(format_args!("dropping what a green thread returned {}", join::telling(&*payload)));
+        let how = join::telling(&*payload);
+        say_panic(format_args!("dropping what a green thread returned {how}"));
         std::mem::forget(payload);
     }
 }
@@ -143,7 +147,7 @@ pub(crate) fn end_all(local: &Local) {
             break;
         }
         for fiber in alive {
-            doom(local, fiber);
+            doom(fiber);
         }
         local.hub.borrow_mut().extend_turn();
         root_is_ready |= run_ready(local);
@@ -157,7 +161,7 @@ pub(crate) fn end_all(local: &Local) {
 }
 
 /// Ends a thread's wait; when it runs it finds that it is doomed, and unwinds.
-fn doom(local: &Local, fiber: Fiber<Control>) {
+fn doom(fiber: Fiber<Control>) {
     if cfg!(panic = "abort") && fiber.has_started() {
         say(format_args!(
             "{} is alive while its OS thread ends or its hub is aborted, and under panic=abort \
@@ -166,13 +170,31 @@ fn doom(local: &Local, fiber: Fiber<Control>) {
         ));
         std::process::abort();
     }
-    fiber.doom();
-    local.hub.borrow_mut().call(Waiter::Thread(fiber));
+    fiber.cancelled.set(!fiber.has_started());
+    throw_out(fiber);
+}
+
+/// Has a thread thrown out of its wait, all the way to its end, or before it starts.
+pub(super) fn throw_out(fiber: Fiber<Control>) {
+    local().hub.borrow_mut().call(Waiter::Throw(fiber, Level::THREAD));
+}
+
+/// [`abort_for`] whoever runs.
+#[cold]
+pub(super) fn abort_for_running() -> ! {
+    if let Some(fiber) = Fiber::<Control>::current() {
+        abort_for(&fiber);
+    }
+    say(format_args!(
+        "the root waits again however often its timeout throws it out, {UNWINDS_MAX} times by now; \
+         let it pass on the unwinding it catches"
+    ));
+    std::process::abort();
 }
 
 /// The end for a thread that does not mean to go: its stack may neither be kept nor freed.
 #[cold]
-pub(super) fn abort_for(fiber: &Fiber<Control>) -> ! {
+fn abort_for(fiber: &Fiber<Control>) -> ! {
     say(format_args!(
         "{} waits again however often it is killed, so its stack cannot go; let it pass on the \
          unwinding it catches",

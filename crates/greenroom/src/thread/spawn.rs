@@ -4,7 +4,6 @@
 //! first runs when whoever spawned it waits.
 
 use std::{
-    any::Any,
     cell::Cell,
     error, fmt, io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
@@ -17,7 +16,7 @@ use greenroom_hub::TimerKey;
 
 use crate::{
     hub::local::{Local, existing, local, try_local},
-    thread::{Blocked, Control, JoinHandle, Waiter, join::Cancelled},
+    thread::{Blocked, Control, JoinHandle, Waiter, join::Unstarted, link, throw::Level},
     time::deadline_after,
 };
 
@@ -254,33 +253,40 @@ where
 }
 
 /// What runs on the new stack: the closure, and a net under it.
-fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
-    let doomed = with_control(|control| {
-        control.started();
-        control.is_doomed()
+pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
+    let unwanted = with_fiber(|fiber| {
+        fiber.started();
+        fiber.thrown() != Level::NONE
     });
     // Killed before it began: the closure is dropped here, unrun.
-    if doomed {
-        return ended_early(Box::new(Cancelled), move || drop(f));
+    if unwanted {
+        ended_early(move || drop(f));
+        return None;
     }
     // Not returned through the net: without optimisation each step of a return is a copy, and what
     // threads return may be large.
     let mut value = None;
     let net = catch_unwind(AssertUnwindSafe(|| value = Some(f())));
-    if let Err(payload) = net {
-        with_control(|control| control.set_panic(payload));
-    }
+    with_fiber(|fiber| {
+        if let Err(payload) = net {
+            fiber.set_panic(payload);
+        }
+        link::run(fiber);
+    });
     value
 }
 
 #[cold]
-fn ended_early<T>(why: Box<dyn Any + Send>, drop_closure: impl FnOnce()) -> Option<T> {
+fn ended_early(drop_closure: impl FnOnce()) {
     let outcome = catch_unwind(AssertUnwindSafe(drop_closure));
-    with_control(|control| control.set_panic(outcome.err().unwrap_or(why)));
-    None
+    with_fiber(|fiber| {
+        let unstarted = || Box::new(Unstarted { killed: !fiber.cancelled.get() }) as Box<_>;
+        fiber.set_panic(outcome.err().unwrap_or_else(unstarted));
+        link::run(fiber);
+    });
 }
 
-fn with_control<R>(f: impl FnOnce(&Control) -> R) -> R {
+fn with_fiber<R>(f: impl FnOnce(&Fiber<Control>) -> R) -> R {
     Fiber::<Control>::with_current(|fiber| f(fiber.expect("a thread's body runs on its fiber")))
 }
 
@@ -318,7 +324,7 @@ where
         drop(start);
         if owner.is_some_and(|owner| !owner.is_alive(crate::hub::local::local())) {
             drop(f);
-            std::panic::resume_unwind(Box::new(Cancelled));
+            std::panic::resume_unwind(Box::new(Unstarted { killed: false }));
         }
         f()
     };

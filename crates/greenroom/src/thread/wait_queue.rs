@@ -1,6 +1,10 @@
-//! Green threads of one hub that wait for each other: first come, first served.
+//! Those on one hub who wait for each other: first come, first served.
 //!
 //! Knows neither what is waited for nor who may go on; it only keeps the order. Runs no one.
+//!
+//! A call is meant for one waiter, and it must not be lost with that one. Whose time ran out, or who was thrown
+//! out, before the call is passed over. Who was called and is thrown out before it could go on
+//! gives back what the call was for.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,66 +16,124 @@ use greenroom_hub::{Instant, Wake};
 use crate::{
     hub::local::local,
     thread::{
-        Blocked, Waiter,
+        Blocked, Waiter, control,
         park::{self, Unwinding},
     },
 };
 
+/// Waiters in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
-    waiters: RefCell<VecDeque<(u64, Waiter)>>,
-    next_ticket: Cell<u64>,
+    places: RefCell<VecDeque<Place>>,
+    tickets: Cell<u64>,
 }
 
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    /// Which of its sources this queue is to a waiter that waits for several.
+    source: u32,
+    waiter: Waiter,
+}
+
+/// Names a place in a queue. Later places have greater tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
 impl WaitQueue {
-    pub(crate) fn new() -> WaitQueue {
-        WaitQueue::default()
+    pub(crate) const fn new() -> WaitQueue {
+        WaitQueue { places: RefCell::new(VecDeque::new()), tickets: Cell::new(0) }
     }
 
-    /// Waits at the end of the queue until called, or until `deadline`.
+    /// Waits at the end of the queue: [`Wake::Called`] if it was called, [`Wake::Expired`] if
+    /// `deadline` passed before.
+    ///
+    /// If it is called and then thrown out before it could go on, `give_back` is called in its
+    /// stead. That happens while the thread unwinds, so `give_back` may not wait.
+    #[inline]
     pub(crate) fn wait(
         &self,
         blocked: Blocked,
         deadline: Option<Instant>,
+        give_back: impl FnOnce(),
     ) -> Result<Wake, Unwinding> {
-        let ticket = self.next_ticket.get();
-        self.next_ticket.set(ticket + 1);
-        // Leaves the queue however the wait ends, also by unwinding.
-        let _place = Place { queue: self, ticket };
-        park::until_called(blocked, deadline, |waiter| {
-            self.waiters.borrow_mut().push_back((ticket, waiter));
-        })
+        let mut placed = Placed { queue: self, ticket: None, give_back: Some(give_back) };
+        let wake = park::until_called(blocked, deadline, |waiter| {
+            placed.ticket = Some(self.enter(waiter, 0));
+        })?;
+        placed.give_back = None;
+        Ok(wake)
+    }
+
+    /// Takes a place at the end.
+    #[inline]
+    pub(crate) fn enter(&self, waiter: Waiter, source: u32) -> Ticket {
+        let ticket = Ticket(self.tickets.get());
+        self.tickets.set(ticket.0 + 1);
+        self.places.borrow_mut().push_back(Place { ticket, source, waiter });
+        ticket
+    }
+
+    /// Gives a place up; nothing happens if it was called or given up before.
+    #[inline]
+    pub(crate) fn leave(&self, ticket: Ticket) {
+        let mut places = self.places.borrow_mut();
+        let place = places.binary_search_by_key(&ticket, |place| place.ticket);
+        let left = place.ok().and_then(|place| places.remove(place));
+        drop(places);
+        drop(left);
     }
 
     /// Ends the wait of whoever waits longest. False if nobody waits.
     ///
-    /// Somebody whose time ran out in this very moment is passed over: the call is for the next.
+    /// Whose wait something else has ended in this very moment is passed over: the call is for the
+    /// next.
+    #[inline]
     pub(crate) fn call_one(&self) -> bool {
         loop {
-            let first = self.waiters.borrow_mut().pop_front();
-            let Some((_, waiter)) = first else { return false };
-            if local().hub.borrow_mut().call(waiter) {
+            let first = self.places.borrow_mut().pop_front();
+            let Some(Place { waiter, source, .. }) = first else { return false };
+            if waiter.is_parked() {
+                waiter.note_source(source);
+                let called = local().hub.borrow_mut().call(waiter);
+                debug_assert!(called, "whoever is parked can be called");
                 return true;
             }
         }
     }
 
-    /// Ends everybody's wait, in order.
-    pub(crate) fn call_all(&self) {
-        while self.call_one() {}
+    /// Ends the wait of everybody who waits now, in order. Returns how many that were.
+    pub(crate) fn call_all(&self) -> usize {
+        let mut called = 0;
+        while self.call_one() {
+            called += 1;
+        }
+        called
+    }
+
+    /// How many wait. Whose wait has just been ended by something else may still be counted.
+    pub(crate) fn len(&self) -> usize {
+        self.places.borrow().iter().filter(|place| place.waiter.is_parked()).count()
     }
 }
 
-struct Place<'a> {
+/// A wait in the queue, from its beginning until it is over or is thrown out of.
+struct Placed<'a, F: FnOnce()> {
     queue: &'a WaitQueue,
-    ticket: u64,
+    ticket: Option<Ticket>,
+    /// Taken once the call has arrived.
+    give_back: Option<F>,
 }
 
-impl Drop for Place<'_> {
+impl<F: FnOnce()> Drop for Placed<'_, F> {
+    #[inline]
     fn drop(&mut self) {
-        let mut waiters = self.queue.waiters.borrow_mut();
-        if let Some(place) = waiters.iter().position(|(ticket, _)| *ticket == self.ticket) {
-            waiters.remove(place);
+        let Some(ticket) = self.ticket else { return };
+        let was_called = control::with_current(local(), |control| control.was_called());
+        if !was_called {
+            self.queue.leave(ticket);
+        } else if let Some(give_back) = self.give_back.take() {
+            give_back();
         }
     }
 }
