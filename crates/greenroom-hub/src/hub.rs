@@ -23,6 +23,21 @@ use crate::{
 ///
 /// Belongs to one OS thread; only its [`Mailbox`] may be shared. See the crate's page for how an
 /// embedder drives it.
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone)]
+/// struct Nobody;
+///
+/// impl greenroom_hub::Waiter for Nobody {
+///     fn settle(&self, _wake: greenroom_hub::Wake) -> bool {
+///         false
+///     }
+/// }
+///
+/// fn is_send<T: Send>() {}
+/// is_send::<Nobody>();
+/// is_send::<greenroom_hub::Hub<Nobody>>();
+/// ```
 #[derive(Debug)]
 pub struct Hub<W: Waiter> {
     pub(crate) clock: Clock,
@@ -262,6 +277,9 @@ impl<W: Waiter> Hub<W> {
 
     /// The fd was closed or reopened: ends every wait on it with [`Wake::Closed`](crate::Wake)
     /// and forgets it. Returns how many waited.
+    ///
+    /// Before the fd is closed is better than after: if a duplicate keeps the file alive, epoll
+    /// forgets it only as long as the number still means it.
     pub fn notify_close(&mut self, fd: RawFd) -> usize {
         self.notice_fork();
         self.listeners.close(fd, &mut self.poller, &mut self.ready)

@@ -14,12 +14,13 @@
 //! two ways: somebody says so ([`Listeners::close`]), or the poller, asked about a file it should
 //! know, does not know it.
 
+mod direction;
 #[cfg(test)]
 mod model;
+mod refusal;
 
 use std::{
-    collections::VecDeque,
-    error, fmt, io,
+    io,
     os::fd::{AsFd, AsRawFd, RawFd},
 };
 
@@ -30,6 +31,8 @@ use crate::{
     poller::{Bell, Event, Poller, Token},
     ready::Ready,
 };
+use direction::{Direction, Listener};
+pub use refusal::ListenError;
 
 /// All sources and listeners of one hub.
 #[derive(Debug)]
@@ -97,95 +100,6 @@ enum Asked {
     SameFile,
     /// It is another one or none, so the old one was closed behind our back.
     OtherFile,
-}
-
-#[derive(Debug)]
-struct Direction<W> {
-    first: Option<Listener<W>>,
-    /// Empty, and without memory, unless several waiters are allowed.
-    behind: VecDeque<Listener<W>>,
-}
-
-#[derive(Debug)]
-struct Listener<W> {
-    waiter: W,
-    number: u64,
-    /// Stays after it was woken, for callbacks.
-    lasting: bool,
-}
-
-/// Why nobody listens.
-#[derive(Debug)]
-pub enum ListenError<W> {
-    /// Another waiter listens already, and several are not allowed.
-    Busy {
-        /// The fd both want.
-        fd: RawFd,
-        /// The direction both want.
-        interest: Interest,
-        /// Who was first.
-        holder: W,
-    },
-    /// The source was detached, or its fd was declared closed or reopened.
-    Closed,
-    /// The kernel refused to watch the fd.
-    Io(io::Error),
-}
-
-impl<W> fmt::Display for ListenError<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenError::Busy { fd, interest, .. } => {
-                write!(f, "another waiter already waits to {interest} fd {fd}")
-            }
-            ListenError::Closed => f.write_str("the fd was closed"),
-            ListenError::Io(error) => write!(f, "the kernel refused to watch the fd: {error}"),
-        }
-    }
-}
-
-impl<W: fmt::Debug> error::Error for ListenError<W> {}
-
-impl<W> From<io::Error> for ListenError<W> {
-    fn from(error: io::Error) -> Self {
-        ListenError::Io(error)
-    }
-}
-
-impl<W> Direction<W> {
-    fn new() -> Direction<W> {
-        Direction { first: None, behind: VecDeque::new() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn push(&mut self, listener: Listener<W>) {
-        if self.first.is_none() {
-            self.first = Some(listener);
-        } else {
-            self.behind.push_back(listener);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Listener<W>> {
-        let first = self.first.take();
-        self.first = self.behind.pop_front();
-        first
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Listener<W>> {
-        if self.first.as_ref()?.number == number {
-            return self.pop();
-        }
-        let place = self.behind.iter().position(|listener| listener.number == number)?;
-        self.behind.remove(place)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Listener<W>> {
-        self.first.iter().chain(&self.behind)
-    }
 }
 
 impl<W: Waiter> Source<W> {
@@ -441,7 +355,7 @@ impl<W: Waiter> Listeners<W> {
         let key = SourceKey::from_token(event.token);
         let Some(source) = self.sources.get(key.slot as usize) else { return };
         for direction in [&source.read, &source.write] {
-            if let Some(first) = &direction.first {
+            if let Some(first) = direction.first() {
                 first.waiter.prefetch();
             }
         }
@@ -465,7 +379,7 @@ impl<W: Waiter> Listeners<W> {
                 continue;
             }
             let direction = source.direction(interest);
-            spent += usize::from(wake_first(direction, Wake::Ready(readiness), ready));
+            spent += usize::from(direction.wake_first(Wake::Ready(readiness), ready));
             again |= !direction.is_empty();
         }
         if again && !source.interest().is_none() {
@@ -617,7 +531,7 @@ impl<W: Waiter> Listeners<W> {
         let allowed = self.allow_multiple;
         let source = &mut self.sources[key.slot as usize];
         let fd = source.fd;
-        match &source.direction(interest).first {
+        match source.direction(interest).first() {
             Some(first) if !allowed => {
                 Err(ListenError::Busy { fd, interest, holder: first.waiter.clone() })
             }
@@ -670,22 +584,6 @@ impl SourceKey {
 
     fn from_token(token: Token) -> SourceKey {
         SourceKey { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
-    }
-}
-
-/// Wakes the first listener; true if that took it out.
-fn wake_first<W: Waiter>(direction: &mut Direction<W>, wake: Wake, ready: &mut Ready<W>) -> bool {
-    match &direction.first {
-        None => false,
-        Some(first) if first.lasting => {
-            ready.wake(first.waiter.clone(), wake);
-            false
-        }
-        Some(_) => {
-            let listener = direction.pop().expect("there is a first listener");
-            ready.wake(listener.waiter, wake);
-            true
-        }
     }
 }
 

@@ -17,8 +17,8 @@ pub trait Waiter: Clone {
     /// again. That rule is why a waiter is never in the ready queue twice.
     ///
     /// Runs while the hub is borrowed: it must only note the reason. It must not call the hub,
-    /// run user code or switch stacks. The same holds for the waiter's destructor, for a wake that
-    /// comes second may drop the last clone.
+    /// run user code or switch stacks. The same holds for `clone` and for the waiter's destructor:
+    /// a wake that comes second may drop the last clone.
     fn settle(&self, wake: Wake) -> bool;
 
     /// Asks the processor for the memory that `settle`, and soon running the waiter, will touch.

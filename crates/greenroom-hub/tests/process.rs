@@ -476,7 +476,7 @@ fn out_of_fds(backend: Backend) {
         made = Some(Hub::<Probe>::new(backend, Clock::monotonic()));
         changed = Some(scene.hub.change_backend(Backend::Epoll));
     });
-    for error in [made.map(|made| made.err()), changed.map(Result::err)] {
+    for error in [made.map(Result::err), changed.map(Result::err)] {
         let error = error.flatten().expect("there was no fd for it");
         assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
     }

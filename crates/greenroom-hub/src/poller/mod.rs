@@ -154,7 +154,9 @@ pub enum Backend {
     #[default]
     Epoll,
     /// `poll`: every wait costs time in proportion to the fds waited for. For comparison, and for
-    /// sandboxes that refuse epoll.
+    /// sandboxes that refuse epoll. It cannot tell that a number means another file than it did:
+    /// whoever waited for the old one must be [told](crate::Hub::notify_close), or it is woken for
+    /// the new one.
     Poll,
 }
 

@@ -1,8 +1,9 @@
 //! The `poll` backend.
 //!
 //! Knows the fds that are armed and hands the kernel all of them at every wait. Keeps nothing in
-//! the kernel, so a fork or a reused number cannot confuse it: an fd that is not open is reported
-//! as such (`POLLNVAL`).
+//! the kernel, so a fork cannot confuse it, and an fd that is not open is reported as such
+//! (`POLLNVAL`). But it knows numbers only: whether one means another file than it did, it cannot
+//! tell.
 
 use std::{io, os::fd::RawFd, time::Duration};
 

@@ -13,12 +13,12 @@ use std::{
     },
 };
 
-use greenroom_hub::{Backend, Interest, ListenError, Wake};
+use greenroom_hub::{Backend, Interest, ListenError, Readiness, Wake};
 
 use crate::{
     fds::{pair, reopen, with_own_number},
     foreign::fill,
-    stage::{Probe, on_epoll, on_every_backend},
+    stage::{Probe, Stage, on_epoll, on_every_backend},
 };
 
 /// A socket under a number of its own, and its peer.
@@ -207,6 +207,40 @@ fn an_owner_who_waits_untried_at_a_closed_number_hears_so_and_so_do_the_others()
 }
 
 #[test]
+fn a_poller_that_came_later_tells_files_apart_as_well() {
+    for attached in [false, true] {
+        let stage = &mut Stage::new(Backend::Poll);
+        let (mut number, _old_peer) = numbered();
+        let fd = number.as_raw_fd();
+        let old = Probe::new("old");
+        let source = if attached {
+            let source = stage.hub.attach(fd).unwrap();
+            stage.hub.exhaust(source, Interest::Read);
+            stage.hub.listen(source, Interest::Read, old.clone()).unwrap();
+            Some(source)
+        } else {
+            stage.hub.listen_fd(fd, Interest::Read, old.clone(), false).unwrap();
+            None
+        };
+        stage.hub.change_backend(Backend::Epoll).expect("the kernel has epoll");
+        let (new_file, _new_peer) = pair();
+        reopen(&mut number, &new_file);
+        match source {
+            Some(source) => {
+                let refused = stage.hub.listen(source, Interest::Write, Probe::new("untried"));
+                assert!(matches!(refused, Err(ListenError::Closed)));
+                assert_eq!(stage.names(), ["old"]);
+            }
+            None => {
+                stage.wait_for(&number, Interest::Write, "new");
+                assert_eq!(stage.names(), ["old", "new"]);
+            }
+        }
+        assert_eq!(old.wakes(), [Wake::Closed]);
+    }
+}
+
+#[test]
 fn who_was_passed_over_is_not_armed_for_the_new_file() {
     on_epoll(|stage| {
         let (mut number, mut old_peer) = numbered();
@@ -301,6 +335,18 @@ fn a_regular_file_and_a_socket_under_one_number_are_told_apart() {
         assert_eq!(stage.names(), ["socket"]);
         assert_eq!(stage.hub.stats().listeners, 0);
     });
+}
+
+#[test]
+fn poll_takes_the_new_file_for_the_old_unless_it_is_told() {
+    let stage = &mut Stage::new(Backend::Poll);
+    let (mut number, _old_peer) = numbered();
+    let (old, _) = stage.wait_for(&number, Interest::Read, "old");
+    let (new_file, mut new_peer) = pair();
+    reopen(&mut number, &new_file);
+    new_peer.write_all(b"x").unwrap();
+    assert_eq!(stage.names(), ["old"]);
+    assert_eq!(old.wakes(), [Wake::Ready(Readiness::READ)]);
 }
 
 #[test]
