@@ -31,12 +31,17 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 /// `GREENROOM_OFFLOAD_THREADS` says; more work than that queues, first come first served. A helper
 /// idle for ten seconds ends.
 ///
+/// Work may offload more work, but keeps its helper while it waits for that. When every helper
+/// waits so, none is left to do any work, and all wait for ever.
+///
 /// Costs some microseconds, for two OS thread switches. If the waiting green thread is killed, the
 /// work goes on and what it returns is dropped on the helper.
 ///
 /// # Panics
 ///
-/// With what `f` panics with. If no helper can be started. In a hub callback, which may not wait.
+/// With what `f` panics with. If no helper can be started, or the environment variable is no number
+/// from 1 up. In a hub callback, which may not wait. In a forked child, if `f` was given to the
+/// helpers of its parent, of which the child has none.
 ///
 /// In a destructor that runs because of a panic there is no waiting: `f` runs on this OS thread.
 ///
@@ -92,9 +97,14 @@ where
 type Job = Box<dyn FnOnce() + Send>;
 
 struct Helpers {
+    /// The process whose threads these are: a forked child has none of them.
+    process: u32,
     state: Mutex<State>,
     work_came: Condvar,
     threads_max: usize,
+    /// Those of a forked child. It can use nothing of its parent's: the lock may have been held by
+    /// a helper when the process forked, and in the child nobody is left to let go of it.
+    after_fork: OnceLock<Box<Helpers>>,
 }
 
 #[derive(Default)]
@@ -102,17 +112,17 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
-    /// The process these threads live in: a forked child has none of them.
-    process: u32,
 }
 
+/// This process's helpers.
 fn helpers() -> &'static Helpers {
     static HELPERS: OnceLock<Helpers> = OnceLock::new();
-    HELPERS.get_or_init(|| Helpers {
-        state: Mutex::default(),
-        work_came: Condvar::new(),
-        threads_max: threads_max(std::env::var("GREENROOM_OFFLOAD_THREADS").ok().as_deref()),
-    })
+    let process = std::process::id();
+    let mut helpers = HELPERS.get_or_init(Helpers::new);
+    while helpers.process != process {
+        helpers = helpers.after_fork.get_or_init(|| Box::new(Helpers::new()));
+    }
+    helpers
 }
 
 fn threads_max(setting: Option<&str>) -> usize {
@@ -124,11 +134,18 @@ fn threads_max(setting: Option<&str>) -> usize {
 }
 
 impl Helpers {
+    fn new() -> Helpers {
+        Helpers {
+            process: std::process::id(),
+            state: Mutex::default(),
+            work_came: Condvar::new(),
+            threads_max: threads_max(std::env::var("GREENROOM_OFFLOAD_THREADS").ok().as_deref()),
+            after_fork: OnceLock::new(),
+        }
+    }
+
     fn submit(&'static self, job: Job) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.process != std::process::id() {
-            *state = State { process: std::process::id(), ..State::default() };
-        }
         state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
             self.work_came.notify_one();
@@ -144,8 +161,10 @@ impl Helpers {
             // Those that run will come to it.
             Err(_) if state.threads > 0 => {}
             Err(error) => {
-                state.jobs.pop_back();
+                let job = state.jobs.pop_back();
                 drop(state);
+                // What it owns is not ours: dropped, it may offload.
+                drop(job);
                 panic!("no helper OS thread can be started: {error}");
             }
         }

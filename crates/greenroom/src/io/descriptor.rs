@@ -166,6 +166,37 @@ impl<F: AsFd> Descriptor<F> {
         until_done(|| op(self.file.as_fd()), || self.wait(interest, &mut limit))
     }
 
+    /// [`when_ready`](Descriptor::when_ready) for a call that may need no readiness, such as one
+    /// that moves no bytes: even of an exhausted fd it is tried first.
+    pub(crate) fn when_ready_if_needed<T>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        let mut limit = Limit::new(self.timeout(interest));
+        self.begin_call();
+        until_done(|| op(self.file.as_fd()), || self.wait(interest, &mut limit))
+    }
+
+    /// [`when_ready`](Descriptor::when_ready) for calls of the file's own type, with its errors.
+    pub(crate) fn when_file_ready<T>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(&F) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut refused = None;
+        let outcome = self.when_ready(interest, |_| match op(&self.file) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Errno::AGAIN),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(Errno::INTR),
+            Err(error) => {
+                refused = Some(error);
+                Ok(None)
+            }
+        })?;
+        outcome.ok_or_else(|| refused.expect("a call without a value left an error"))
+    }
+
     /// Calls `op` until it does not say "would block"; in between pauses, for as long as writes
     /// may wait.
     ///
@@ -176,6 +207,7 @@ impl<F: AsFd> Descriptor<F> {
     ) -> io::Result<T> {
         let mut limit = Limit::new(self.timeout(Interest::Write));
         let mut pause = PAUSE_MIN;
+        self.begin_call();
         until_done(
             || op(self.file.as_fd()),
             || {
@@ -214,15 +246,22 @@ impl<F: AsFd> Descriptor<F> {
             && is_shut(self.file.as_fd())
     }
 
-    /// Before a call that may have to wait: whether it surely has to. Also the moment at which
-    /// somebody who never has to gives way.
+    /// Before a call that may have to wait: the moment at which somebody who never has to gives
+    /// way. Whoever wants to hear "would block" does not wait in any case.
     #[inline]
-    fn is_exhausted(&self, interest: Interest) -> bool {
-        let Some(local) = existing() else { return false };
+    fn begin_call(&self) -> Option<&'static Local> {
+        let local = existing()?;
         if self.is_nonblocking() {
-            return false;
+            return None;
         }
         park::count_call(local);
+        Some(local)
+    }
+
+    /// Begins a call: whether it surely has to wait.
+    #[inline]
+    fn is_exhausted(&self, interest: Interest) -> bool {
+        let Some(local) = self.begin_call() else { return false };
         match self.place.0.get() {
             Some(key) => !local.hub.borrow().readiness(key).satisfies(interest),
             None => false,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::io::{Descriptor, Interest};
+use crate::io::{Descriptor, Interest, PARTS_MAX};
 
 /// A file whose reads and writes wait greenly.
 ///
@@ -62,14 +62,26 @@ impl<F: AsFd> GreenFd<F> {
     }
 
     /// How long a read may wait; `None`: for ever. A read that waits longer fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    /// [`TimedOut`](io::ErrorKind::TimedOut) and takes nothing. With a time of zero a read takes
+    /// what is there. Costs no system call.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.inner.set_timeout(Interest::Read, timeout);
     }
 
-    /// How long a write may wait.
+    /// How long a write may wait, as [`set_read_timeout`](GreenFd::set_read_timeout) does for
+    /// reads. One that times out has written nothing.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.inner.set_timeout(Interest::Write, timeout);
+    }
+
+    /// How long a read may wait.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.inner.timeout(Interest::Read)
+    }
+
+    /// How long a write may wait.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.inner.timeout(Interest::Write)
     }
 
     /// Calls `op`, and whenever it says "would block" waits until the file is ready for
@@ -82,42 +94,44 @@ impl<F: AsFd> GreenFd<F> {
     pub fn when_ready<T>(
         &self,
         interest: Interest,
-        mut op: impl FnMut(&F) -> io::Result<T>,
+        op: impl FnMut(&F) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut refused = None;
-        let outcome = self.inner.when_ready(interest, |_| match op(self.get_ref()) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(rustix::io::Errno::AGAIN)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                Err(rustix::io::Errno::INTR)
-            }
-            Err(error) => {
-                refused = Some(error);
-                Ok(None)
-            }
-        })?;
-        outcome.ok_or_else(|| refused.expect("a call without a value left an error"))
+        self.inner.when_file_ready(interest, op)
     }
 }
 
 impl<F: AsFd> Read for &GreenFd<F> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return self
+                .inner
+                .when_ready_if_needed(Interest::Read, |fd| rustix::io::read(fd, &mut *bytes));
+        }
         self.inner.when_ready(Interest::Read, |fd| rustix::io::read(fd, &mut *bytes))
     }
 
     fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if parts.iter().take(PARTS_MAX).all(|part| part.is_empty()) {
+            return self.read(&mut []);
+        }
         self.inner.when_ready(Interest::Read, |fd| rustix::io::readv(fd, parts))
     }
 }
 
 impl<F: AsFd> Write for &GreenFd<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return self
+                .inner
+                .when_ready_if_needed(Interest::Write, |fd| rustix::io::write(fd, bytes));
+        }
         self.inner.when_ready(Interest::Write, |fd| rustix::io::write(fd, bytes))
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        if parts.iter().take(PARTS_MAX).all(|part| part.is_empty()) {
+            return self.write(&[]);
+        }
         self.inner.when_ready(Interest::Write, |fd| rustix::io::writev(fd, parts))
     }
 

@@ -29,6 +29,10 @@ pub(crate) use error::{closed, timed_out};
 pub use fd::GreenFd;
 pub use greenroom_hub::Interest;
 
+/// How many parts of a buffer one call takes at most (`UIO_MAXIOV`): `readv` and `writev` are given
+/// no more by rustix, `recvmsg` and `sendmsg` refuse more (`EMSGSIZE`).
+pub(crate) const PARTS_MAX: usize = 1024;
+
 /// Waits until `fd` is ready, and does nothing with it.
 ///
 /// If it is ready now, this returns at once. The fd may be any that `poll` takes, and keeps the

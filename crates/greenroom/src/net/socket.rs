@@ -57,6 +57,25 @@ macro_rules! std_shaped {
                 self.inner.file().take_error()
             }
 
+            /// Calls `op`, and whenever it says "would block" waits until the socket is ready for
+            /// `interest`, then calls it again; as long as this direction's timeout allows. For
+            /// calls that this type does not have.
+            ///
+            /// Each time `op` should make one call that does not block, and return its error as it
+            /// is. What it has done before it says "would block" it does again.
+            ///
+            /// # Errors
+            ///
+            /// What `op` returns, if that is not "would block" or "interrupted"; and what waiting
+            /// can end with, as for [`trampoline`](crate::io::trampoline).
+            pub fn when_ready<T>(
+                &self,
+                interest: $crate::io::Interest,
+                op: impl FnMut(&$std) -> std::io::Result<T>,
+            ) -> std::io::Result<T> {
+                self.inner.when_file_ready(interest, op)
+            }
+
             /// Whether calls fail with [`WouldBlock`](std::io::ErrorKind::WouldBlock) instead of
             /// waiting. Holds for clones too. Costs no system call.
             ///

@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{self as std_net, SocketAddr},
+    os::linux::net::TcpStreamExt,
     time::Duration,
 };
 
@@ -141,13 +142,32 @@ impl TcpStream {
         self.inner.file().nodelay()
     }
 
-    /// What happens to unsent data at the end (`SO_LINGER`), in whole seconds. With a time, closing
-    /// blocks the OS thread for so long at most, though the socket is non-blocking; `Some(0)`
-    /// resets the connection.
+    /// Whether what is received is acknowledged at once (`TCP_QUICKACK`), as in
+    /// [`TcpStreamExt`]. The kernel goes back to its own judgement by and by.
     ///
     /// # Errors
     ///
     /// What the kernel says.
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        self.inner.file().set_quickack(quickack)
+    }
+
+    /// Whether what is received is acknowledged at once.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn quickack(&self) -> io::Result<bool> {
+        self.inner.file().quickack()
+    }
+
+    /// What happens to unsent data at the end (`SO_LINGER`), in whole seconds, rounded up. With a
+    /// time, closing blocks the OS thread for so long at most, though the socket is non-blocking;
+    /// a time of zero resets the connection. Std has no such call that is stable.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says; and if there are more seconds than 31 bits hold.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         Ok(sockopt::set_socket_linger(self.inner.file(), linger)?)
     }

@@ -21,10 +21,7 @@ use rustix::{
     },
 };
 
-use crate::io::Descriptor;
-
-/// What one call takes at most. `recvmsg` and `sendmsg` refuse more (`EMSGSIZE`).
-const PARTS_MAX: usize = 1024;
+use crate::io::{Descriptor, PARTS_MAX};
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
@@ -37,12 +34,12 @@ impl<S: AsFd> Descriptor<S> {
     }
 
     pub(super) fn receive_parts(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let count = parts.len().min(PARTS_MAX);
+        let parts = &mut parts[..count];
         // As `readv` does, which std calls: no room, no wait.
         if parts.iter().all(|part| part.is_empty()) {
             return Ok(0);
         }
-        let count = parts.len().min(PARTS_MAX);
-        let parts = &mut parts[..count];
         let received = self.when_ready(Interest::Read, |fd| {
             sys::recvmsg(fd, parts, &mut RecvAncillaryBuffer::default(), RECEIVE)
         });
@@ -99,16 +96,29 @@ impl<S: AsFd> Descriptor<S> {
         })
     }
 
+    /// Sends into a stream. Nothing fits even into a full one.
     #[inline]
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.when_ready(Interest::Write, |fd| sys::send(fd, bytes, SEND))
+        if bytes.is_empty() {
+            return self.when_ready_if_needed(Interest::Write, |fd| sys::send(fd, bytes, SEND));
+        }
+        self.send_message(bytes)
     }
 
     pub(super) fn send_parts(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let parts = &parts[..parts.len().min(PARTS_MAX)];
+        if parts.iter().all(|part| part.is_empty()) {
+            return self.send(&[]);
+        }
         self.when_ready(Interest::Write, |fd| {
             sys::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), SEND)
         })
+    }
+
+    /// Sends a message, which may be an empty one.
+    #[inline]
+    pub(super) fn send_message(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.when_ready(Interest::Write, |fd| sys::send(fd, bytes, SEND))
     }
 
     pub(super) fn send_to(&self, bytes: &[u8], to: &impl SocketAddrArg) -> io::Result<usize> {

@@ -94,7 +94,7 @@ impl UdpSocket {
     /// As [`send_to`](UdpSocket::send_to); [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)
     /// if an earlier one came back because nobody was there.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.send(bytes)
+        self.inner.send_message(bytes)
     }
 
     /// Waits for a datagram. Returns its length, as far as there was room, and who sent it.

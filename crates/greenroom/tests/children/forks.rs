@@ -157,6 +157,28 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "forks::work_that_was_queued_before_is_left_alone_in_the_child",
+        play: || {
+            struct Offloads;
+            impl Drop for Offloads {
+                fn drop(&mut self) {
+                    offload(|| {});
+                }
+            }
+            let (go_on, gone_on) = channel::<()>();
+            let busy = spawn(move || offload(move || gone_on.recv().unwrap()));
+            let owned = Offloads;
+            let queued = spawn(move || offload(move || std::mem::forget(owned)));
+            yield_now();
+            assert_ended_well(fork(|| assert_eq!(offload(|| 7), 7)));
+            go_on.send(()).unwrap();
+            busy.join().unwrap();
+            queued.join().unwrap();
+        },
+        env: &[("GREENROOM_OFFLOAD_THREADS", "1")],
+        ..PLAIN
+    },
+    Case {
         name: "forks::a_child_of_a_child_goes_on_as_well",
         play: || {
             let (here, mut there) = UnixStream::pair().unwrap();

@@ -6,7 +6,7 @@ use greenroom::{
     JoinHandle,
     hub::{self, Backend},
     io::Interest,
-    sleep, spawn,
+    offload, sleep, spawn,
     thread::{Builder, SpawnError},
     yield_now,
 };
@@ -72,6 +72,29 @@ pub(crate) const CASES: &[Case] = &[
         },
         ends: PANICKED,
         says: &["failed to spawn a green thread: "],
+        ..PLAIN
+    },
+    Case {
+        name: "limits::without_address_space_offloading_panics_before_its_work_is_dropped_unlocked",
+        play: || {
+            struct Offloads;
+            impl Drop for Offloads {
+                fn drop(&mut self) {
+                    let refused = std::panic::catch_unwind(|| offload(|| {}));
+                    eprintln!("the work was dropped, and could ask for help: {refused:?}");
+                }
+            }
+            hub::get();
+            let owned = Offloads;
+            limit_address_space(1 << 20);
+            offload(move || drop(owned));
+        },
+        ends: PANICKED,
+        says: &[
+            "no helper OS thread can be started: ",
+            "the work was dropped, and could ask for help: Err(",
+            "no helper OS thread can be started: ",
+        ],
         ..PLAIN
     },
     Case {

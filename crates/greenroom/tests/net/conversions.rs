@@ -80,6 +80,33 @@ fn timeouts_come_along_in_both_directions() {
 }
 
 #[test]
+fn the_longest_and_the_shortest_timeouts_come_along_as_they_do_in_std() {
+    on_each_backend(|| {
+        let times = [
+            Duration::MAX,
+            Duration::from_nanos(1),
+            Duration::new(1, 999_999_999),
+            Duration::from_secs(u64::from(u32::MAX)),
+        ];
+        for time in times {
+            let (stream, _other) = UnixStream::pair().unwrap();
+            stream.set_read_timeout(Some(time)).unwrap();
+            assert_eq!(stream.read_timeout().unwrap(), Some(time));
+            let (std, _other) = std_unix::UnixStream::pair().unwrap();
+            std.set_read_timeout(Some(time)).unwrap();
+            let (ours, stds) = (stream.into_std().read_timeout(), std.read_timeout());
+            let (ours, stds) = (ours.unwrap(), stds.unwrap());
+            // Std cuts off what is below a microsecond, we round up; the kernel rounds to its tick.
+            let tick = Duration::from_millis(10);
+            match (ours, stds) {
+                (Some(ours), Some(stds)) => assert!(ours.abs_diff(stds) <= tick, "{time:?}"),
+                _ => assert_eq!(ours, stds, "{time:?}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn what_is_no_socket_is_refused() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let error = TcpStream::try_from(OwnedFd::from(reader)).unwrap_err();

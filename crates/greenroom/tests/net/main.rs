@@ -20,6 +20,7 @@ mod unix_stream;
 mod clones;
 mod conversions;
 mod ends;
+mod other_calls;
 mod timeouts;
 mod transfers;
 

@@ -116,8 +116,16 @@ fn options_are_those_of_std() {
         assert_eq!(stream.linger().unwrap(), None);
         stream.set_linger(Some(Duration::from_secs(3))).unwrap();
         assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(3)));
+        // Zero would mean something else.
+        stream.set_linger(Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(1)));
+        assert!(stream.set_linger(Some(Duration::MAX)).is_err());
         stream.set_linger(None).unwrap();
         assert!(stream.take_error().unwrap().is_none());
+        for quickack in [false, true] {
+            stream.set_quickack(quickack).unwrap();
+            assert_eq!(stream.quickack().unwrap(), quickack);
+        }
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_ttl(9).unwrap();

@@ -7,6 +7,7 @@ use std::{
 };
 
 use greenroom::{
+    io::GreenFd,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     spawn,
 };
@@ -48,6 +49,23 @@ fn a_read_that_timed_out_has_lost_nothing() {
         there.set_read_timeout(None).unwrap();
         here.write_all(b"again").unwrap();
         assert_eq!(there.read(&mut bytes).unwrap(), 5);
+    });
+}
+
+#[test]
+fn a_file_with_a_timeout_of_zero_gives_what_is_there() {
+    on_each_backend(|| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut reader = GreenFd::new(reader).unwrap();
+        reader.set_read_timeout(Some(Duration::ZERO));
+        let mut bytes = [0; 8];
+        assert_eq!(reader.read(&mut bytes).unwrap_err().kind(), ErrorKind::TimedOut);
+        writer.write_all(b"there").unwrap();
+        assert_eq!(reader.read(&mut bytes).unwrap(), 5);
+        reader.set_read_timeout(Some(SHORT));
+        reader.set_write_timeout(Some(SHORT * 2));
+        assert_eq!((reader.read_timeout(), reader.write_timeout()), (Some(SHORT), Some(SHORT * 2)));
+        times_out("the read", || reader.read(&mut bytes));
     });
 }
 

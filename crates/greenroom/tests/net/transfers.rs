@@ -1,12 +1,14 @@
 //! Much data through little buffers, and data in parts: byte for byte.
 
 use std::{
-    io::{IoSlice, IoSliceMut, Read, Write},
+    io::{ErrorKind, IoSlice, IoSliceMut, Read, Write},
     net::Shutdown,
     os::fd::AsFd,
+    time::Duration,
 };
 
 use greenroom::{
+    io::GreenFd,
     net::{TcpStream, UnixStream},
     spawn,
 };
@@ -134,7 +136,68 @@ fn data_in_parts_is_byte_exact() {
             let (here, there) = UnixStream::pair().unwrap();
             narrow(&here);
             in_parts(here, there, seed);
+            let (reader, writer) = std::io::pipe().unwrap();
+            in_parts(GreenFd::new(writer).unwrap(), GreenFd::new(reader).unwrap(), seed);
         }
+    });
+}
+
+/// Fills `writer` until a write of it times out; with `reader` empty, both would make anyone wait.
+fn moving_nothing_waits_for_nothing<R, W>(mut reader: R, mut writer: W)
+where
+    R: Read,
+    W: Write,
+{
+    while writer.write(&[7; 4096]).is_ok() {}
+    assert_eq!(writer.write(&[]).unwrap(), 0);
+    assert_eq!(writer.write_vectored(&[]).unwrap(), 0);
+    assert_eq!(writer.write_vectored(&[IoSlice::new(b"")]).unwrap(), 0);
+    assert_eq!(writer.write(b"!").unwrap_err().kind(), ErrorKind::TimedOut);
+    let mut byte = [0];
+    assert_eq!(reader.read_vectored(&mut []).unwrap(), 0);
+    // So many parts are what one call takes; what is behind them does not count.
+    let mut parts: Vec<_> = (0..1024).map(|_| IoSliceMut::new(&mut [])).collect();
+    parts.push(IoSliceMut::new(&mut byte));
+    assert_eq!(reader.read_vectored(&mut parts).unwrap(), 0);
+}
+
+#[test]
+fn moving_nothing_waits_for_nothing_even_where_there_is_no_room() {
+    on_each_backend(|| {
+        let short = Some(Duration::from_millis(5));
+        let (here, silent) = tcp_pair();
+        here.set_read_timeout(short).unwrap();
+        here.set_write_timeout(short).unwrap();
+        assert_eq!((&here).read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        moving_nothing_waits_for_nothing(&here, &here);
+        drop(silent);
+        let (here, silent) = UnixStream::pair().unwrap();
+        here.set_read_timeout(short).unwrap();
+        here.set_write_timeout(short).unwrap();
+        assert_eq!((&here).read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        moving_nothing_waits_for_nothing(&here, &here);
+        drop(silent);
+
+        let (_full, writer) = std::io::pipe().unwrap();
+        let (reader, _silent) = std::io::pipe().unwrap();
+        let (mut reader, writer) = (GreenFd::new(reader).unwrap(), GreenFd::new(writer).unwrap());
+        reader.set_read_timeout(short);
+        writer.set_write_timeout(short);
+        assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(reader.read(&mut []).unwrap(), 0);
+        moving_nothing_waits_for_nothing(reader, writer);
+    });
+}
+
+#[test]
+fn writing_nothing_to_who_is_gone_is_an_error_as_it_is_in_std() {
+    on_each_backend(|| {
+        let (mut here, _there) = tcp_pair();
+        here.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(here.write(&[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(here.write_vectored(&[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let mut std = here.into_std();
+        assert_eq!(std.write(&[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
     });
 }
 

@@ -1,9 +1,11 @@
 //! Unix datagrams: each call means what std's means, and a full receiver is waited for.
 
 use std::{
+    cell::Cell,
     io::ErrorKind,
     net::Shutdown,
     os::{linux::net::SocketAddrExt, unix::net::SocketAddr},
+    rc::Rc,
     time::Duration,
 };
 
@@ -224,5 +226,28 @@ fn shutting_down_wakes_who_waits() {
         assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert_eq!(here.send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(here.take_error().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_sender_that_always_finds_room_gives_way() {
+    on_each_backend(|| {
+        let address = nowhere();
+        // Std's, so that nobody but the sender could give way.
+        let receiver = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
+        let seen = Rc::new(Cell::new(false));
+        let flag = Rc::clone(&seen);
+        let busy = spawn(move || {
+            let sender = UnixDatagram::unbound().unwrap();
+            let rounds = (0..10_000).take_while(|_| {
+                sender.send_to_addr(b"!", &address).unwrap();
+                receiver.recv(&mut [0; 8]).unwrap();
+                !flag.get()
+            });
+            rounds.count()
+        });
+        let other = spawn(move || seen.set(true));
+        joined(other);
+        assert!(joined(busy) < 200, "the other thread had to wait for its end");
     });
 }

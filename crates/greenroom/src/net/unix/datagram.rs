@@ -114,7 +114,7 @@ impl UnixDatagram {
     /// [`TimedOut`](io::ErrorKind::TimedOut) after the time that was
     /// [set](UnixDatagram::set_write_timeout).
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.send(bytes)
+        self.inner.send_message(bytes)
     }
 
     /// Sends a message to a path, waiting while the receiver's queue is full.
