@@ -181,8 +181,8 @@ impl<W: Waiter> Hub<W> {
 
     // Listeners.
 
-    /// Takes an fd for good: one system call now, none for its later waits. Its owner must
-    /// [`detach`](Hub::detach) it before closing it.
+    /// Takes an fd for good: one system call now, none for later waits that follow a "would block".
+    /// Its owner must [`detach`](Hub::detach) it before closing it.
     ///
     /// # Errors
     ///

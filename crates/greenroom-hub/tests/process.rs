@@ -63,6 +63,7 @@ const CASES: &[Case] = &[
     ("a_hub_made_in_a_child_is_not_taken_for_its_parents", child_makes_hub),
     ("the_fds_of_a_hub_are_nobody_elses_to_wait_for", own_fds_are_refused),
     ("without_fds_no_hub_is_made_and_none_is_changed", out_of_fds),
+    ("zero_is_the_number_of_an_fd_like_any_other", fd_zero),
     ("a_signal_ends_a_sleep_and_no_wait", signal_during_sleep),
 ];
 
@@ -485,6 +486,32 @@ fn out_of_fds(backend: Backend) {
     scene.send_to_all();
     assert_eq!(scene.turn(), ["attached", "foreign"]);
     hears_its_own_threads(&mut scene.hub);
+}
+
+fn fd_zero(backend: Backend) {
+    in_a_child(|| {
+        let (here, mut there) = pair();
+        // SAFETY: nobody in this child has a use for standard input.
+        assert_eq!(unsafe { libc::dup2(here.as_raw_fd(), 0) }, 0);
+        let mut hub = Hub::new(backend, Clock::monotonic()).expect("the kernel has this backend");
+        for attached in [false, true] {
+            if attached {
+                let source = hub.attach(0).unwrap();
+                hub.exhaust(source, Interest::Read);
+                hub.listen(source, Interest::Read, Probe::new("zero")).unwrap();
+            } else {
+                hub.listen_fd(0, Interest::Read, Probe::new("zero"), false).unwrap();
+            }
+            for other in Backend::ALL {
+                hub.change_backend(other).expect("the kernel has this backend");
+            }
+            there.write_all(b"x").unwrap();
+            hub.prepare();
+            hub.wait().expect("a sleep never fails");
+            assert_eq!(hub.pop().expect("it can be read").name(), "zero");
+            assert_eq!((&here).read(&mut [0; 2]).unwrap(), 1);
+        }
+    });
 }
 
 static SIGNALS: AtomicU32 = AtomicU32::new(0);

@@ -406,6 +406,7 @@ impl Account {
         }
         let Some(file) = self.open.get(&fd).copied() else {
             assert!(matches!(outcome, Err(ListenError::Io(_))), "nothing is open there");
+            assert!(self.listeners.find(fd).is_none(), "a refusal leaves nothing");
             return;
         };
         let source = self.source(fd, file);

@@ -10,6 +10,7 @@
 //! generations in the tokens are for.
 //!
 //! The hub's own fds are owned here, and closed by number too, once, when their owner is dropped.
+//! They are open as long as it lives, and so as long as it is borrowed; they may be read and written.
 
 #![allow(unsafe_code)]
 
@@ -22,8 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 /// If `fd` is negative, which no open fd is.
 pub(super) fn by_number<'a>(fd: RawFd) -> BorrowedFd<'a> {
     assert!(fd >= 0, "{fd} is no fd: numbers of open files are not negative");
-    // SAFETY: not -1, as asserted; what is asked of it tolerates a closed or reused number, see
-    // the head of this file.
+    // SAFETY: not -1, as asserted; either it is the hub's own and open, or what is asked of it
+    // tolerates a closed or reused number, see the head of this file.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 

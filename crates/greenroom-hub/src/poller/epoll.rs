@@ -8,8 +8,8 @@
 //! listeners. And a number that was closed and reused has no entry: `EPOLL_CTL_MOD` says `ENOENT`,
 //! by which the listeners learn of it.
 //!
-//! Fds of ours are attached once, for both directions, edge-triggered: no further `epoll_ctl` in
-//! their life. Foreign fds are armed with `EPOLLONESHOT`, one `EPOLL_CTL_MOD` a wait: should such
+//! Fds of ours are attached once, for both directions, edge-triggered: no further `epoll_ctl` for
+//! waits that follow a "would block". Foreign fds are armed with `EPOLLONESHOT`, one `EPOLL_CTL_MOD` a wait: should such
 //! an fd be closed behind our back, it can report once more at most, and never keeps the hub busy.
 
 use std::{
