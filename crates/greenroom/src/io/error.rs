@@ -81,7 +81,22 @@ impl fmt::Display for Closed {
 
 impl error::Error for Closed {}
 
-/// True if a wait failed because its fd was closed or reopened meanwhile.
+/// True if a wait failed because its fd was closed or reopened meanwhile. Costs nothing but a look
+/// at the error's type.
+///
+/// ```
+/// use std::{io::{Error, ErrorKind}, os::{fd::AsRawFd, unix::net::UnixStream}};
+/// use greenroom::{hub, io::{Interest, is_closed, trampoline}};
+///
+/// let (here, _there) = UnixStream::pair()?;
+/// let number = here.as_raw_fd();
+/// let waiter = greenroom::spawn(move || trampoline(&here, Interest::Read, None));
+/// greenroom::yield_now();
+/// hub::notify_close(number);
+/// assert!(is_closed(&waiter.join().unwrap().unwrap_err()));
+/// assert!(!is_closed(&Error::from(ErrorKind::NotConnected)));
+/// # Ok::<(), Error>(())
+/// ```
 pub fn is_closed(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn error::Error + Send + Sync>::is::<Closed>)
 }

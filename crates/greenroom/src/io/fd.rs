@@ -13,8 +13,12 @@ use crate::io::{Descriptor, Interest, PARTS_MAX};
 /// A file whose reads and writes wait greenly.
 ///
 /// The file is made non-blocking, which every other handle of the same open file shares: for
-/// standard input and output that includes the shell that started the program. Regular files are
+/// standard input and output that includes the shell that started the program. It stays so when
+/// this is dropped; [`into_inner`](GreenFd::into_inner) makes it blocking again. Regular files are
 /// always ready to the kernel, so reads from them block the OS thread as ever.
+///
+/// For what calls cost, in what order waiters are served and how waits end, see
+/// [`net`](crate::net): it is the same here.
 ///
 /// # Examples
 ///
@@ -51,7 +55,8 @@ impl<F: AsFd> GreenFd<F> {
         Ok(GreenFd { inner: Descriptor::new(file)? })
     }
 
-    /// The file. Calls on it may say "would block".
+    /// The file. Calls on it may say "would block"; [`when_ready`](GreenFd::when_ready) makes them
+    /// wait.
     pub fn get_ref(&self) -> &F {
         self.inner.file()
     }
@@ -91,6 +96,21 @@ impl<F: AsFd> GreenFd<F> {
     ///
     /// What `op` returns, if that is not "would block" or "interrupted"; and what waiting can end
     /// with, as for [`trampoline`](crate::io::trampoline).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io, os::unix::net::UnixDatagram, time::Duration};
+    /// use greenroom::io::{GreenFd, Interest};
+    ///
+    /// let (here, there) = UnixDatagram::pair()?;
+    /// let green = GreenFd::new(here)?;
+    /// greenroom::spawn(move || there.send(b"hello").unwrap());
+    /// let mut bytes = [0; 16];
+    /// let count = green.when_ready(Interest::Read, |file| file.recv(&mut bytes))?;
+    /// assert_eq!(&bytes[..count], b"hello");
+    /// # Ok::<(), io::Error>(())
+    /// ```
     pub fn when_ready<T>(
         &self,
         interest: Interest,

@@ -26,21 +26,68 @@ use crate::{
     },
 };
 
-/// Something that takes connections.
+/// Something that takes connections, for [`serve`](crate::net::serve): a listener, or what is made
+/// of one.
+///
+/// # Examples
+///
+/// Connections that are greeted before anybody else sees them:
+///
+/// ```
+/// use std::{io::{self, Read, Write}, net::SocketAddr, os::fd::{AsFd, BorrowedFd}};
+/// use greenroom::net::{Accept, TcpListener, TcpStream, listen, serve};
+///
+/// struct Greeting(TcpListener);
+///
+/// impl AsFd for Greeting {
+///     fn as_fd(&self) -> BorrowedFd<'_> {
+///         self.0.as_fd()
+///     }
+/// }
+///
+/// impl Accept for Greeting {
+///     type Stream = TcpStream;
+///     type Peer = SocketAddr;
+///
+///     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+///         let (mut stream, peer) = self.0.accept()?;
+///         // If it is gone already, whoever serves it finds out.
+///         let _ = stream.write_all(b"welcome, ");
+///         Ok((stream, peer))
+///     }
+///
+///     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+///         self.0.set_nonblocking(nonblocking)
+///     }
+/// }
+///
+/// let listener = Greeting(listen("127.0.0.1:0")?);
+/// let address = listener.0.local_addr()?;
+/// let server = serve(listener, 10, |mut stream, _peer| stream.write_all(b"stranger").unwrap());
+/// let mut text = String::new();
+/// TcpStream::connect(address)?.read_to_string(&mut text)?;
+/// assert_eq!(text, "welcome, stranger");
+/// server.stop()?;
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait Accept: AsFd {
     /// A connection.
     type Stream: 'static;
     /// Who is at its other end.
     type Peer: 'static;
 
-    /// Waits for the next connection.
+    /// Waits for the next connection. What else it waits for, the server's other clients wait for
+    /// too: a handshake is better made by the handler.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// What the kernel says. An error ends the server that called this, unless it has the number
+    /// of one of those that pass: no fds or memory left, or what accept(2) says of one connection
+    /// alone.
     fn accept(&self) -> io::Result<(Self::Stream, Self::Peer)>;
 
-    /// Whether accepting says "would block" instead of waiting.
+    /// Whether accepting says [`WouldBlock`](io::ErrorKind::WouldBlock) instead of waiting. A
+    /// server that stops asks for it, to take who is there and not wait for more.
     ///
     /// # Errors
     ///

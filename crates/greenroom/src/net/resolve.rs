@@ -11,7 +11,14 @@ use crate::offload::offload_named;
 
 /// The addresses of a host, in the system resolver's order, each with `port`.
 ///
-/// Other green threads run meanwhile. Text that is an address already is returned at once.
+/// Other green threads run meanwhile. Text that is an address already is returned at once. The
+/// system's resolver has no timeout but its own; under a [`with_timeout`](crate::with_timeout) the
+/// wait ends in time, while the helper OS thread goes on until the resolver is done. Costs an
+/// [`offload`](crate::offload).
+///
+/// # Panics
+///
+/// As [`offload`](crate::offload).
 ///
 /// # Errors
 ///

@@ -39,14 +39,18 @@ pub fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// own, `concurrency` of them at once at most.
 ///
 /// Returns at once; [`Server::join`] waits until the server ends, [`Server::stop`] ends it.
-/// While `concurrency` connections are being served, further ones wait in the kernel. A panic in
-/// `handler` is printed and ends that connection alone. When there are no fds left (`EMFILE`) or
-/// no memory, those that are served go on, and accepting is tried again a hundred times a second.
-/// A listener with an accept timeout ends the server when nobody came for so long.
+/// Connections are served in the order in which they came. While `concurrency` of them are being
+/// served, further ones wait in the kernel. A panic in `handler` is printed and ends that
+/// connection alone, and so does a kill of its green thread. When there are no fds left (`EMFILE`)
+/// or no memory, those that are served go on, and accepting is tried again a hundred times a
+/// second; one that was accepted and for which there is no stack is closed. A listener with an
+/// accept timeout ends the server when nobody came for so long.
+///
+/// Costs, for each connection, an accept and a green thread.
 ///
 /// # Panics
 ///
-/// If `concurrency` is zero.
+/// If `concurrency` is zero; if there is no stack for the green thread that accepts.
 ///
 /// # Examples
 ///
@@ -109,11 +113,16 @@ impl Server {
     /// Ends the server and waits until it has: those connections that the kernel had already taken
     /// are served, and what is being served is finished.
     ///
-    /// A handler that calls this waits for itself; [`stop_soon`](Server::stop_soon) is for handlers.
+    /// The listener is closed when the last connection is accepted. Until then a clone of it takes
+    /// its share of those that come, and takes all that come after.
+    ///
+    /// A handler that calls this waits for itself; [`stop_soon`](Server::stop_soon) is for
+    /// handlers. Who is thrown out of the wait, by a [`with_timeout`](crate::with_timeout) say, has
+    /// stopped the server all the same, and can [`join`](Server::join) it later.
     ///
     /// # Errors
     ///
-    /// Why accepting had ended before, if it had.
+    /// As [`join`](Server::join).
     pub fn stop(&self) -> io::Result<()> {
         self.shared.stop();
         self.join()
@@ -124,7 +133,8 @@ impl Server {
         self.shared.stop();
     }
 
-    /// Waits until somebody has stopped the server and all its connections are finished.
+    /// Waits until somebody has stopped the server and all its connections are finished. Any number
+    /// may wait, and all of them hear the same.
     ///
     /// # Errors
     ///
@@ -332,8 +342,8 @@ impl Drop for Served {
     }
 }
 
-/// Accepts who is there, and does not wait. The mode is shared with clones of the listener, so it is
-/// changed for this moment only.
+/// Accepts who is there, and does not wait. The mode is shared with clones of the listener, so it
+/// is changed for this moment only.
 fn accept_at_once<L: Accept>(listener: &L) -> io::Result<(L::Stream, L::Peer)> {
     listener.set_nonblocking(true)?;
     let outcome = listener.accept();

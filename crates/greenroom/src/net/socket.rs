@@ -8,7 +8,9 @@ macro_rules! std_shaped {
     ($green:ty, $std:ty, $address:ty) => {
         impl $green {
             /// Takes a std socket, which becomes non-blocking for the kernel. Its timeouts are
-            /// kept.
+            /// kept, its mode is not: calls wait, whatever it was.
+            ///
+            /// Costs three system calls.
             ///
             /// # Errors
             ///
@@ -20,7 +22,7 @@ macro_rules! std_shaped {
             }
 
             /// Gives the std socket back with its timeouts, blocking again unless it was set
-            /// non-blocking.
+            /// non-blocking. Costs three system calls, four if it has waited.
             ///
             /// This is the way to another OS thread: a green socket is not `Send`. The mode
             /// belongs to the socket and not to the handle, so a clone that stays green must not
@@ -218,7 +220,8 @@ macro_rules! accepting {
                 self.inner.timeout(greenroom_hub::Interest::Read)
             }
 
-            /// Connections, one after the other, for ever.
+            /// Connections, one after the other, for ever. Each is an [`accept`](Self::accept),
+            /// with its errors; after one the next may be fine.
             pub fn incoming(&self) -> $crate::net::Incoming<'_, Self> {
                 $crate::net::Incoming::new(self)
             }

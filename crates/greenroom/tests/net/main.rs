@@ -29,6 +29,7 @@ mod waiters;
 
 mod interrupted;
 mod signals_of_pipes;
+mod thrown_out;
 mod unwinding;
 
 mod exhausted;

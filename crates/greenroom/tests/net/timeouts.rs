@@ -113,7 +113,7 @@ fn an_accept_times_out_if_it_was_told_to() {
 
 /// A listener that lets nobody in, and does not answer either: its backlog has room for one, and
 /// the kernel drops what comes after that.
-fn deaf() -> (rustix::fd::OwnedFd, SocketAddr) {
+pub(crate) fn deaf() -> (rustix::fd::OwnedFd, SocketAddr) {
     let socket = sys::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sys::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     sys::listen(&socket, 0).unwrap();

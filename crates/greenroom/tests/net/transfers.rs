@@ -186,6 +186,13 @@ fn moving_nothing_waits_for_nothing_even_where_there_is_no_room() {
         assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(reader.read(&mut []).unwrap(), 0);
         moving_nothing_waits_for_nothing(reader, writer);
+
+        // But a message that is empty needs room as any other.
+        let (here, _full) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut sender = GreenFd::new(here).unwrap();
+        sender.set_write_timeout(short);
+        while sender.write(b"!").is_ok() {}
+        assert_eq!(sender.write(&[]).unwrap_err().kind(), ErrorKind::TimedOut);
     });
 }
 

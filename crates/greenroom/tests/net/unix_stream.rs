@@ -143,7 +143,7 @@ fn connecting_fails_with_what_std_fails_with() {
 }
 
 /// A listener with room for two who wait to be accepted.
-fn narrow() -> (UnixListener, SocketAddr) {
+pub(crate) fn narrow() -> (UnixListener, SocketAddr) {
     let address = nowhere();
     let name = SocketAddrUnix::new_abstract_name(address.as_abstract_name().unwrap()).unwrap();
     let socket = sys::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
