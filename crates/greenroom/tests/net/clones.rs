@@ -103,6 +103,12 @@ fn a_clone_lives_on_when_the_other_is_dropped_or_given_to_std() {
             clone.set_read_timeout(Some(Duration::from_millis(3))).unwrap();
             assert_eq!(clone.read(&mut bytes).unwrap_err().kind(), ErrorKind::TimedOut);
             assert_eq!(clone.peek(&mut bytes).unwrap_err().kind(), ErrorKind::TimedOut);
+            clone.set_write_timeout(Some(Duration::from_millis(3))).unwrap();
+            let full = clone.write_all(&[0; 32 << 20]).unwrap_err();
+            assert_eq!(full.kind(), ErrorKind::TimedOut);
+            let parts = [std::io::IoSlice::new(&[0; 4096])];
+            let full = clone.write_vectored(&parts).unwrap_err();
+            assert_eq!(full.kind(), ErrorKind::TimedOut);
         });
         greenroom::yield_now();
         let another = here.try_clone().unwrap();

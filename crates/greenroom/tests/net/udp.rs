@@ -107,6 +107,9 @@ fn a_datagram_that_came_back_is_told_to_who_waits_for_an_answer() {
         here.send(b"really?").unwrap();
         let error = here.take_error().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        // Once told, it is over: the socket is neither broken nor at an end.
+        here.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
     });
 }
 

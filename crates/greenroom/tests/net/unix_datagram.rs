@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use greenroom::{JoinHandle, net::UnixDatagram, spawn};
+use greenroom::{
+    Instant, JoinHandle,
+    hub::{self, Backend},
+    net::UnixDatagram,
+    spawn,
+    testing::run_on,
+};
 
 use crate::{
     stage::{joined, on_each_backend},
@@ -206,6 +212,46 @@ fn timeouts_end_the_wait_for_a_message_and_for_room() {
         assert_eq!(sender.send(b"fill").unwrap_err().kind(), ErrorKind::WouldBlock);
         let room = sender.send_to_addr(b"fill", &address).unwrap_err();
         assert_eq!(room.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn room_in_another_socket_is_looked_for_often_at_first_and_never_after_the_deadline() {
+    for backend in Backend::ALL {
+        run_on(backend, || {
+            let address = nowhere();
+            let _full = UnixDatagram::bind_addr(&address).unwrap();
+            let sender = UnixDatagram::unbound().unwrap();
+            sender.set_nonblocking(true).unwrap();
+            while sender.send_to_addr(b"fill", &address).is_ok() {}
+            sender.set_nonblocking(false).unwrap();
+            for (timeout, looks_max) in [(3, 6), (1000, 110)] {
+                let timeout = Duration::from_millis(timeout);
+                sender.set_write_timeout(Some(timeout)).unwrap();
+                let (begin, looks) = (Instant::now(), hub::stats().expired);
+                let late = sender.send_to_addr(b"more", &address).unwrap_err();
+                assert_eq!(late.kind(), ErrorKind::TimedOut);
+                assert_eq!(begin.elapsed(), timeout);
+                let looks = hub::stats().expired - looks;
+                assert!((looks_max / 2..=looks_max).contains(&looks), "{looks} in {timeout:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn who_found_one_receiver_full_and_turns_to_another_does_not_wait_for_the_first() {
+    on_each_backend(|| {
+        let (full, empty) = (nowhere(), nowhere());
+        let _full = UnixDatagram::bind_addr(&full).unwrap();
+        let receiver = UnixDatagram::bind_addr(&empty).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.connect_addr(&full).unwrap();
+        sender.set_write_timeout(Some(Duration::from_millis(5))).unwrap();
+        while sender.send(b"fill").is_ok() {}
+        sender.connect_addr(&empty).unwrap();
+        assert_eq!(sender.send(b"turned").unwrap(), 6);
+        assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 6);
     });
 }
 
