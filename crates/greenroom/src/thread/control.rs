@@ -14,7 +14,7 @@ use crate::{
         Blocked, join,
         link::{End, Links},
         scope::Children,
-        throw::Level,
+        throw::{Limit, Throw},
     },
 };
 
@@ -30,18 +30,20 @@ pub(crate) enum Waiter {
     Root(Rc<Control>),
     /// A timer's or a listener's function.
     Call(Rc<Callback>),
-    /// A green thread that is to be thrown out of its wait, to this level: see `throw`.
-    Throw(Fiber<Control>, Level),
-    /// The same for the OS thread's own stack.
-    ThrowRoot(Rc<Control>, Level),
+    /// A green thread that is to be thrown out of its wait, by a timer or by a call: see `throw`.
+    // Without a field for why: as long as every variant is one pointer, a waiter is moved in two
+    // registers.
+    Throw(Fiber<Control>),
+    /// The OS thread's own stack, whose time is over.
+    ThrowRoot(Rc<Control>),
 }
 
 impl Waiter {
     /// The control block of whoever it is that waits; a callback has none.
     fn control(&self) -> Option<&Control> {
         match self {
-            Waiter::Thread(fiber) | Waiter::Throw(fiber, _) => Some(fiber),
-            Waiter::Root(control) | Waiter::ThrowRoot(control, _) => Some(control),
+            Waiter::Thread(fiber) | Waiter::Throw(fiber) => Some(fiber),
+            Waiter::Root(control) | Waiter::ThrowRoot(control) => Some(control),
             Waiter::Call(_) => None,
         }
     }
@@ -66,14 +68,14 @@ impl hub::Waiter for Waiter {
             Waiter::Thread(fiber) => fiber.settle(wake),
             Waiter::Root(control) => control.settle(wake),
             Waiter::Call(callback) => callback.settle(wake),
-            Waiter::Throw(fiber, level) => fiber.settle_throw(*level),
-            Waiter::ThrowRoot(control, level) => control.settle_throw(*level),
+            Waiter::Throw(fiber) => fiber.settle_throw(wake),
+            Waiter::ThrowRoot(control) => control.settle_throw(wake),
         }
     }
 
     #[inline]
     fn prefetch(&self) {
-        if let Waiter::Thread(fiber) | Waiter::Throw(fiber, _) = self {
+        if let Waiter::Thread(fiber) | Waiter::Throw(fiber) = self {
             fiber.prefetch();
         }
     }
@@ -95,12 +97,12 @@ pub(crate) enum State {
 pub(crate) struct Control {
     state: Cell<State>,
     wake: Cell<hub::Wake>,
-    /// The level it is to be thrown to at its next wait.
-    thrown: Cell<Level>,
-    /// How many levels there are: one for the thread, and one for each `with_timeout` it is in.
-    pub(crate) levels: Cell<u32>,
-    /// How often it was thrown out of a wait.
-    unwinds: Cell<u32>,
+    /// Why it is to be thrown out of its next wait.
+    pub(crate) throw: Cell<Throw>,
+    /// The limit of time it will meet first.
+    pub(crate) limit: Cell<Limit>,
+    /// How often it was thrown out of a wait without arriving.
+    pub(crate) throws: Cell<u32>,
     /// Waits that may not be thrown out of, for what they wait for borrows from this stack.
     pub(crate) holds_out: Cell<bool>,
     /// Killed before it started, by somebody who wanted only that.
@@ -130,9 +132,9 @@ impl Control {
         Control {
             state: Cell::new(State::Runnable),
             wake: Cell::new(hub::Wake::Called),
-            thrown: Cell::new(Level::NONE),
-            levels: Cell::new(1),
-            unwinds: Cell::new(0),
+            throw: Cell::new(Throw::No),
+            limit: Cell::new(Limit::NONE),
+            throws: Cell::new(0),
             holds_out: Cell::new(false),
             cancelled: Cell::new(false),
             source: Cell::new(0),
@@ -207,10 +209,12 @@ impl Control {
         matches!(self.state.get(), State::Parked | State::Woken)
     }
 
-    /// To be thrown to `level` at its next wait; ends the wait it is in.
-    #[inline]
-    fn settle_throw(&self, level: Level) -> bool {
-        self.throw_later(level);
+    /// To be thrown out of its next wait; ends the wait it is in. A timer says by this that a
+    /// limit is over; who kills has noted that before.
+    fn settle_throw(&self, wake: hub::Wake) -> bool {
+        if wake == hub::Wake::Expired && self.throw.get() == Throw::No {
+            self.throw.set(Throw::TimeIsOver);
+        }
         if self.state.get() != State::Parked {
             return false;
         }
@@ -218,31 +222,6 @@ impl Control {
         // Not by whom it waited for: what that one had to give is still to be had.
         self.wake.set(hub::Wake::Expired);
         true
-    }
-
-    /// To be thrown to `level` at its next wait, unless it is to be thrown further.
-    pub(crate) fn throw_later(&self, level: Level) {
-        self.thrown.set(self.thrown.get().min(level));
-    }
-
-    /// The level it is to be thrown to; [`Level::NONE`] mostly.
-    #[inline]
-    pub(crate) fn thrown(&self) -> Level {
-        self.thrown.get()
-    }
-
-    /// It has arrived at `level`, or left it by itself: what was to throw it there is over.
-    pub(crate) fn land(&self, level: Level) {
-        if self.thrown.get() >= level {
-            self.thrown.set(Level::NONE);
-            self.unwinds.set(0);
-        }
-    }
-
-    /// Counts how often it is thrown out of a wait.
-    pub(crate) fn count_unwind(&self) -> u32 {
-        self.unwinds.set(self.unwinds.get() + 1);
-        self.unwinds.get()
     }
 
     /// True if what ended the last wait was a call, and not a deadline or a throw.

@@ -15,12 +15,7 @@ use greenroom_hub::Wake;
 use crate::{
     debug::say_panic,
     hub::local::local,
-    thread::{
-        Blocked, Control, End, Link, Thread, ThreadId,
-        control::State,
-        park,
-        throw::{Level, Thrown},
-    },
+    thread::{Blocked, Control, End, Link, Thread, ThreadId, control::State, park, throw::Thrown},
     time::deadline_after,
 };
 
@@ -260,7 +255,7 @@ pub(super) fn end_of(payload: &(dyn Any + Send)) -> End {
         return if unstarted.killed { End::Killed } else { End::Cancelled };
     }
     match payload.downcast_ref::<Thrown>() {
-        Some(Thrown(Level::THREAD)) => End::Killed,
+        Some(Thrown::Killed) => End::Killed,
         _ => End::Panicked,
     }
 }

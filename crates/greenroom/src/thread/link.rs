@@ -11,9 +11,7 @@ use std::{
 
 use greenroom_fiber::Fiber;
 
-use crate::{
-    thread::{Control, Thread, ThreadId, control::State, join, throw::Level},
-};
+use crate::thread::{Control, Thread, ThreadId, control::State, join, throw::Throw};
 
 /// How a green thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,12 +112,13 @@ pub(super) fn run(fiber: &Fiber<Control>) {
 #[cold]
 fn run_all(fiber: &Fiber<Control>) {
     // It was thrown as far as it goes. These functions may wait.
-    fiber.land(Level::THREAD);
+    fiber.throw.set(Throw::No);
+    fiber.throws.set(0);
     let thread = Thread::from_fiber(fiber.clone());
     // Those that are linked meanwhile run as well.
-    while let Some((_, function)) = fiber.links.with(|list| {
-        (!list.functions.is_empty()).then(|| list.functions.remove(0))
-    }) {
+    while let Some((_, function)) =
+        fiber.links.with(|list| (!list.functions.is_empty()).then(|| list.functions.remove(0)))
+    {
         let outcome = catch_unwind(AssertUnwindSafe(|| function(&thread, fiber.end.get())));
         if let Err(payload) = outcome {
             join::tell_of(format_args!("a function linked to {thread}"), payload);

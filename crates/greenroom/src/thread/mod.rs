@@ -26,9 +26,9 @@ pub use link::{End, Link};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
 
-pub(crate) use control::{Control, Waiter};
 use control::State;
-use throw::Level;
+pub(crate) use control::{Control, Waiter};
+use throw::Throw;
 
 /// Names a green thread, for as long as the process lives: no two of one OS thread are ever equal.
 ///
@@ -127,7 +127,7 @@ impl Thread {
         match &self.0 {
             Who::Green(fiber) if !fiber.has_started() => {
                 // A kill stays one.
-                if fiber.thrown() == Level::NONE {
+                if fiber.throw.get() == Throw::No {
                     fiber.cancelled.set(true);
                 }
                 run::throw_out(fiber.clone());
@@ -231,8 +231,8 @@ pub(crate) fn describe(fiber: &Fiber<Control>, f: &mut fmt::Formatter<'_>) -> fm
 impl fmt::Display for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Waiter::Thread(fiber) | Waiter::Throw(fiber, _) => describe(fiber, f),
-            Waiter::Root(_) | Waiter::ThrowRoot(..) => f.write_str("the root"),
+            Waiter::Thread(fiber) | Waiter::Throw(fiber) => describe(fiber, f),
+            Waiter::Root(_) | Waiter::ThrowRoot(_) => f.write_str("the root"),
             Waiter::Call(callback) => fmt::Display::fmt(callback, f),
         }
     }

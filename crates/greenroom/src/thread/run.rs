@@ -11,7 +11,7 @@ use greenroom_hub::Outcome;
 use crate::{
     debug::{deadlock, say, say_panic},
     hub::local::{Local, local},
-    thread::{Control, Waiter, join, throw::Level},
+    thread::{Control, Waiter, join, throw::Throw},
 };
 
 /// So many stacks must have been left since the last time before they are looked through for pages
@@ -58,8 +58,8 @@ fn run_ready(local: &Local) -> bool {
     loop {
         let next = local.hub.borrow_mut().pop();
         match next {
-            Some(Waiter::Thread(fiber) | Waiter::Throw(fiber, _)) => resume(local, fiber),
-            Some(Waiter::Root(_) | Waiter::ThrowRoot(..)) => return true,
+            Some(Waiter::Thread(fiber) | Waiter::Throw(fiber)) => resume(local, fiber),
+            Some(Waiter::Root(_) | Waiter::ThrowRoot(_)) => return true,
             Some(Waiter::Call(callback)) => callback.run(local),
             None => return false,
         }
@@ -79,6 +79,9 @@ fn turn(local: &Local) {
 
 /// What is done before the hub sleeps, as long as nobody could run instead.
 fn idle_chores(local: &Local) -> io::Result<()> {
+    if !local.hub.borrow().is_idle() {
+        return Ok(());
+    }
     let mut trims = local.pool.trim(0) >= TRIMMED_MIN;
     while local.hub.borrow().is_idle() {
         if trims {
@@ -176,7 +179,8 @@ fn doom(fiber: Fiber<Control>) {
 
 /// Has a thread thrown out of its wait, all the way to its end, or before it starts.
 pub(super) fn throw_out(fiber: Fiber<Control>) {
-    local().hub.borrow_mut().call(Waiter::Throw(fiber, Level::THREAD));
+    fiber.throw.set(Throw::Killed);
+    local().hub.borrow_mut().call(Waiter::Throw(fiber));
 }
 
 /// [`abort_for`] whoever runs.
@@ -196,7 +200,7 @@ pub(super) fn abort_for_running() -> ! {
 #[cold]
 fn abort_for(fiber: &Fiber<Control>) -> ! {
     say(format_args!(
-        "{} waits again however often it is killed, so its stack cannot go; let it pass on the \
+        "{} waits again however often it is killed or its time is over, so its stack cannot go; let it pass on the \
          unwinding it catches",
         Waiter::Thread(fiber.clone())
     ));

@@ -35,7 +35,7 @@ use crate::{
         Blocked, Builder, Control, End, JoinError, JoinHandle, SpawnError, Thread,
         control::{self, State},
         run,
-        throw::{Level, throw_if_asked},
+        throw::{Throw, throw_if_asked},
         wait_queue::WaitQueue,
     },
 };
@@ -412,7 +412,7 @@ impl Children {
                 kills = true;
                 self.is_ending.set(false);
             }
-            kills |= control::with_current(local, |control| control.thrown() != Level::NONE);
+            kills |= control::with_current(local, |control| control.throw.get() != Throw::No);
         }
     }
 }

@@ -16,7 +16,7 @@ use greenroom_hub::TimerKey;
 
 use crate::{
     hub::local::{Local, existing, local, try_local},
-    thread::{Blocked, Control, JoinHandle, Waiter, join::Unstarted, link, throw::Level},
+    thread::{Blocked, Control, JoinHandle, Waiter, join::Unstarted, link, throw::Throw},
     time::deadline_after,
 };
 
@@ -256,7 +256,7 @@ where
 pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
     let unwanted = with_fiber(|fiber| {
         fiber.started();
-        fiber.thrown() != Level::NONE
+        fiber.throw.get() != Throw::No
     });
     // Killed before it began: the closure is dropped here, unrun.
     if unwanted {

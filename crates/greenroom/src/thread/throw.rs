@@ -1,62 +1,82 @@
-//! What a thread is thrown out of its wait with: it was killed, or its time is over.
+//! What a thread is thrown out of its wait with: it was killed, or a limit of time is over.
 //!
-//! Levels are counted from outside. The thread itself is the first; each
-//! [`with_timeout`](crate::with_timeout) that it is in is one more. To be thrown to a level means that everything
-//! inside of it is unwound. Knows neither timers nor who waits for what.
-//!
-//! A throw is an unwinding that passes through user code, and whoever catches it there is
-//! thrown again at the next wait: else a thread that catches panics could not be killed.
+//! A throw is an unwinding that passes through user code to where it is meant to arrive: the foot of
+//! the stack, or the [`with_timeout`](crate::with_timeout) whose limit it is. Whoever catches it on the way is thrown
+//! again at the next wait: else a thread that catches panics could not be killed. Knows neither timers nor
+//! what is waited for.
 
 use std::panic::resume_unwind;
 
+use greenroom_hub::Instant;
+
 use crate::thread::{Control, run};
 
-/// How far a thread is thrown: the lower, the further out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Level(u32);
+/// Whether and why a thread is to be thrown out of its next wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Throw {
+    No,
+    /// Its limit of time is over.
+    TimeIsOver,
+    /// It was killed. No limit matters any more.
+    Killed,
+}
 
-impl Level {
-    /// All the way: the thread ends.
-    pub(crate) const THREAD: Level = Level(0);
+/// A limit of time that a thread is under: of all those it is in, the one that is over first, and
+/// of equal ones the outermost. Each knows the one that was in force before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) deadline: Instant,
+    /// How many `with_timeout`s it is in, itself included. Zero is none.
+    pub(crate) level: u32,
+}
 
-    /// Not at all.
-    pub(crate) const NONE: Level = Level(u32::MAX);
-
-    /// Begins one more level in whoever has this control block.
-    pub(crate) fn enter(control: &Control) -> Level {
-        let level = control.levels.get();
-        assert!(level < u32::MAX - 1, "timeouts are nested 4 billion deep");
-        control.levels.set(level + 1);
-        Level(level)
-    }
-
-    /// Ends it: whatever was to throw there is forgotten.
-    pub(crate) fn leave(self, control: &Control) {
-        debug_assert_eq!(control.levels.get(), self.0 + 1, "levels nest");
-        control.levels.set(self.0);
-        control.land(self);
-    }
+impl Limit {
+    pub(crate) const NONE: Limit = Limit { deadline: Instant::NEVER, level: 0 };
 }
 
 /// What is thrown. Never seen outside: it is caught where it is meant to arrive.
-#[derive(Debug)]
-pub(crate) struct Thrown(pub(crate) Level);
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Thrown {
+    Killed,
+    /// To the limit of this level.
+    TimeIsOver {
+        level: u32,
+    },
+}
 
 /// Throws whoever runs on this control block, if that was asked for.
 #[inline]
 pub(super) fn throw_if_asked(control: &Control) {
-    if control.thrown() != Level::NONE && !control.holds_out.get() {
+    if control.throw.get() != Throw::No {
         throw(control);
     }
 }
 
 /// The thread never gets as far as stopping again, so whoever throws it cannot count.
 #[cold]
-fn throw(control: &Control) -> ! {
-    if control.count_unwind() > run::UNWINDS_MAX {
+fn throw(control: &Control) {
+    if control.holds_out.get() {
+        return;
+    }
+    control.throws.set(control.throws.get() + 1);
+    if control.throws.get() > run::UNWINDS_MAX {
         run::abort_for_running();
     }
-    resume_unwind(Box::new(Thrown(control.thrown())));
+    resume_unwind(Box::new(match control.throw.get() {
+        Throw::Killed => Thrown::Killed,
+        _ => Thrown::TimeIsOver { level: control.limit.get().level },
+    }));
+}
+
+/// A throw has arrived, or its reason is gone; `limit` is in force from here on.
+pub(crate) fn land(control: &Control, limit: Limit, now: impl FnOnce() -> Instant) {
+    control.limit.set(limit);
+    if control.throw.get() == Throw::TimeIsOver {
+        control.throws.set(0);
+        if limit.deadline > now() {
+            control.throw.set(Throw::No);
+        }
+    }
 }
 
 /// Refuses what needs unwinding where there is none.

@@ -18,7 +18,7 @@ use crate::{
     hub::local::{Local, local},
     thread::{
         Control, Waiter, control,
-        throw::{Level, Thrown, assert_can_unwind},
+        throw::{self, Limit, Throw, Thrown, assert_can_unwind},
     },
 };
 
@@ -119,53 +119,64 @@ fn limit<T>(
     if panicking() {
         return Ok(f());
     }
-    let limit = Limit::begin(local, deadline);
+    let inside = Inside::begin(local, deadline);
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    let level = limit.level;
-    drop(limit);
+    let arrives = Thrown::TimeIsOver { level: inside.level };
+    drop(inside);
     match outcome {
         Ok(value) => Ok(value),
-        Err(payload) if payload.downcast_ref().is_some_and(|Thrown(to)| *to == level) => {
-            Err(Elapsed)
-        }
+        Err(payload) if payload.downcast_ref() == Some(&arrives) => Err(Elapsed),
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// One limit in force; lifted when it is dropped.
-struct Limit {
+/// The time in which one limit more is in force, until it is dropped.
+struct Inside {
     local: &'static Local,
-    level: Level,
+    level: u32,
+    /// What was in force before.
+    outer: Limit,
     timer: Option<TimerKey>,
 }
 
-impl Limit {
-    fn begin(local: &'static Local, deadline: Option<HubInstant>) -> Limit {
-        let level = control::with_current(local, Level::enter);
-        let timer = match deadline {
-            None => {
-                control::with_current(local, |control| control.throw_later(level));
-                None
+impl Inside {
+    fn begin(local: &'static Local, deadline: Option<HubInstant>) -> Inside {
+        control::with_current(local, |control| {
+            let outer = control.limit.get();
+            let level = outer.level + 1;
+            let mut inside = Inside { local, level, outer, timer: None };
+            match deadline {
+                None => {
+                    let deadline = local.hub.borrow().now();
+                    control.limit.set(Limit { deadline, level });
+                    if control.throw.get() == Throw::No {
+                        control.throw.set(Throw::TimeIsOver);
+                    }
+                }
+                // Else the outer limit is over first, and ends what is inside as well.
+                Some(deadline) if deadline < outer.deadline => {
+                    control.limit.set(Limit { deadline, level });
+                    let waiter = match Fiber::<Control>::current() {
+                        Some(fiber) => Waiter::Throw(fiber),
+                        None => Waiter::ThrowRoot(local.root.clone()),
+                    };
+                    inside.timer = Some(local.hub.borrow_mut().arm(deadline, waiter));
+                }
+                Some(_) => {}
             }
-            Some(HubInstant::NEVER) => None,
-            Some(deadline) => {
-                let waiter = match Fiber::<Control>::current() {
-                    Some(fiber) => Waiter::Throw(fiber, level),
-                    None => Waiter::ThrowRoot(local.root.clone(), level),
-                };
-                Some(local.hub.borrow_mut().arm(deadline, waiter))
-            }
-        };
-        Limit { local, level, timer }
+            inside
+        })
     }
 }
 
-impl Drop for Limit {
+impl Drop for Inside {
     fn drop(&mut self) {
         if let Some(timer) = self.timer {
             let waiter = self.local.hub.borrow_mut().cancel(timer);
             drop(waiter);
         }
-        control::with_current(self.local, |control| self.level.leave(control));
+        control::with_current(self.local, |control| {
+            throw::land(control, self.outer, || self.local.hub.borrow().clock().now());
+        });
     }
 }
