@@ -27,8 +27,8 @@ use greenroom_hub::{Backend, Chance, Clock, Wake};
 
 use crate::{
     debug::say,
-    hub::local::{install, local},
-    thread::{Blocked, park},
+    hub::local::{existing, install, local},
+    thread::{self, Blocked, ThreadId, Waiter, park},
 };
 
 /// Runs `f` on an OS thread of its own whose hub keeps virtual time.
@@ -96,12 +96,29 @@ pub fn run_seeded<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
 ///
 /// In a hub callback, which may not wait.
 pub fn wait_all_parked() {
+    // Taken back also if this wait is unwound.
+    let _waiting = WaitsForQuiet(thread::current().id());
     let wake = park::until_called(Blocked::Quiet, None, |waiter| {
         local().quiet.borrow_mut().push(waiter);
     });
     match wake {
         Ok(Wake::Called) | Err(park::Unwinding) => {}
         Ok(wake) => unreachable!("quiet is not announced by {wake:?}"),
+    }
+}
+
+/// A place among those who wait for quiet.
+struct WaitsForQuiet(ThreadId);
+
+impl Drop for WaitsForQuiet {
+    fn drop(&mut self) {
+        let Some(local) = existing() else { return };
+        // Whoever this is runs, so it is not its last handle that is dropped here.
+        local.quiet.borrow_mut().retain(|waiter| match waiter {
+            Waiter::Thread(fiber) => ThreadId(fiber.id()) != self.0,
+            Waiter::Root(_) => self.0 != ThreadId(0),
+            _ => true,
+        });
     }
 }
 

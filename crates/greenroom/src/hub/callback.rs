@@ -410,21 +410,32 @@ pub(super) fn add(
     Ok(Listener(callback))
 }
 
-/// Ends every timer and listener of a hub, dropping what they own.
-pub(crate) fn cancel_all(local: &Local) {
+/// Ends every timer and listener of a hub, dropping what they own. How many there were.
+pub(crate) fn cancel_all(local: &Local) -> usize {
+    let callbacks = all(local);
+    for callback in &callbacks {
+        callback.end_in_loop(local);
+    }
+    callbacks.len()
+}
+
+/// Keeps what timers and listeners own from ever being dropped: their hub goes, which the destructors
+/// would use.
+pub(super) fn forget_all(local: &Local) {
+    for callback in all(local) {
+        std::mem::forget(callback.function.take());
+    }
+}
+
+/// Those with a function left.
+fn all(local: &Local) -> Vec<Rc<Callback>> {
     let hub = local.hub.borrow();
     let timers = hub.timers().map(|(_, waiter)| waiter);
     let listeners = hub.listeners().map(|(_, _, waiter)| waiter);
-    let callbacks: Vec<_> = timers
-        .chain(listeners)
-        .chain(hub.ready())
-        .filter_map(|waiter| match waiter {
-            Waiter::Call(callback) => Some(callback.clone()),
-            _ => None,
-        })
-        .collect();
-    drop(hub);
-    for callback in callbacks {
-        callback.end_in_loop(local);
-    }
+    let waiters = timers.chain(listeners).chain(hub.ready());
+    let callbacks = waiters.filter_map(|waiter| match waiter {
+        Waiter::Call(callback) => Some(callback),
+        _ => None,
+    });
+    callbacks.filter(|callback| callback.function.borrow().is_some()).cloned().collect()
 }

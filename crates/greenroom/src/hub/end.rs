@@ -24,7 +24,10 @@ use greenroom_fiber::Fiber;
 
 use crate::{
     debug::say,
-    hub::local::{self, Local, existing},
+    hub::{
+        callback,
+        local::{self, Local, existing},
+    },
     thread::{Control, Waiter},
 };
 
@@ -102,6 +105,8 @@ extern "C" fn on_end(_: *mut c_void) {
         refuse_late(local);
     }
     super::end(local);
+    // If destructors armed new ones to the last.
+    callback::forget_all(local);
     local::take_away();
 }
 

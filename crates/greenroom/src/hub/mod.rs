@@ -22,9 +22,9 @@ use crate::{
 };
 
 pub(crate) use callback::Callback;
+use callback::Terms;
 pub use callback::{Listener, Timer};
 pub use greenroom_hub::{Backend, UnknownBackend};
-use callback::Terms;
 use local::{existing, install, local};
 
 /// A look at this OS thread's hub.
@@ -316,12 +316,19 @@ pub fn abort() {
     }
 }
 
+/// So many generations of what destructors leave behind are ended.
+const ROUNDS_MAX: u32 = 1000;
+
 /// The deferred part of [`abort`], and the end of an OS thread.
 pub(crate) fn end(local: &local::Local) {
-    callback::cancel_all(local);
-    run::end_all(local);
-    // Those that destructors armed.
-    callback::cancel_all(local);
+    // Again for what destructors have armed and spawned.
+    for _ in 0..ROUNDS_MAX {
+        let cancelled = callback::cancel_all(local);
+        if cancelled == 0 && local.threads.borrow().len() == 0 {
+            break;
+        }
+        run::end_all(local);
+    }
     // Also if a destructor has asked for it again: it is done.
     local.abort.set(false);
 }

@@ -148,6 +148,30 @@ fn several_may_wait_for_quiet() {
     });
 }
 
+#[test]
+fn a_wait_for_quiet_that_is_over_keeps_nothing_alive() {
+    struct UsesTheHubOnDrop(Trace);
+    impl Drop for UsesTheHubOnDrop {
+        fn drop(&mut self) {
+            hub::call_after_global(SECOND, self.0.telling("fired"));
+            self.0.tell("dropped");
+        }
+    }
+    run(|| {
+        let trace = Trace::new();
+        let returned = UsesTheHubOnDrop(trace.clone());
+        drop(spawn(move || {
+            assert!(catch_unwind(wait_all_parked).is_err(), "it is killed");
+            returned
+        }));
+        yield_now();
+        hub::abort();
+        assert_eq!(trace.take(), ["dropped"]);
+        sleep(2 * SECOND);
+        assert_eq!(trace.take(), [""; 0], "what it has armed was cancelled with all else");
+    });
+}
+
 /// Threads that sleep, talk, fire timers and end, and what that looked like.
 fn scene(seed: u64) -> Vec<String> {
     run_seeded(seed, || {
