@@ -49,6 +49,8 @@ compile_error!("greenroom builds for Linux with glibc");
 pub mod thread;
 pub mod time;
 
+pub mod sync;
+
 pub mod io;
 pub mod net;
 mod offload;
