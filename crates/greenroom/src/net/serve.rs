@@ -122,7 +122,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`join`](Server::join).
+    /// As [`join`](Server::join); and that there are no fds to accept those who are waiting, nor
+    /// any connection whose end would give some back.
     pub fn stop(&self) -> io::Result<()> {
         self.shared.stop();
         self.join()

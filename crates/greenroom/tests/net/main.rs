@@ -11,6 +11,8 @@ mod pattern;
 mod raw;
 mod stage;
 
+mod shape;
+
 mod names;
 mod tcp;
 mod udp;

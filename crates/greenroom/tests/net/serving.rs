@@ -334,6 +334,41 @@ fn errors_that_pass_with_the_next_connection_end_neither_the_server_nor_its_stop
 }
 
 #[test]
+fn a_stop_waits_for_fds_only_while_somebody_may_give_some_back() {
+    on_each_backend(|| {
+        for serving in [false, true] {
+            let (listener, address) = listening();
+            let lacking = Rc::new(Cell::new(!serving));
+            let lacks = Rc::clone(&lacking);
+            let before = move || match lacks.get() {
+                true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                false => Ok(()),
+            };
+            let server = serve(Before { listener, before }, 5, |mut stream, _| {
+                // The end of the connection will do as well.
+                let _ = stream.read(&mut [0]);
+            });
+            let client = serving.then(|| TcpStream::connect(address).unwrap());
+            while serving && server.active() == 0 {
+                greenroom::yield_now();
+            }
+            lacking.set(true);
+            let stopping = {
+                let server = server.clone();
+                spawn(move || server.stop())
+            };
+            if serving {
+                greenroom::sleep(Duration::from_millis(30));
+                assert!(!stopping.is_finished(), "there is a connection that may end");
+            }
+            drop(client);
+            let error = joined(stopping).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        }
+    });
+}
+
+#[test]
 fn while_a_server_stops_clones_of_its_listener_accept_as_ever() {
     on_each_backend(|| {
         let (listener, address) = listening();

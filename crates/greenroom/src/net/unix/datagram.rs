@@ -119,6 +119,10 @@ impl UnixDatagram {
 
     /// Sends a message to a path, waiting while the receiver's queue is full.
     ///
+    /// The kernel tells only a [connected](UnixDatagram::connect) sender when there is room. This
+    /// one asks again and again, after pauses of 100 µs at first and 10 ms in the end; of several
+    /// who wait, anyone may be next.
+    ///
     /// # Errors
     ///
     /// As [`send`](UnixDatagram::send).

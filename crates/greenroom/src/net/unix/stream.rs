@@ -44,6 +44,10 @@ impl UnixStream {
     /// Opens a connection to who listens at `path`. Waits while the listener's backlog is full,
     /// however long that is.
     ///
+    /// The kernel does not tell when there is room in a backlog, so it is asked again and again,
+    /// after pauses of 100 µs at first and 10 ms in the end. Of several who wait, anyone may be
+    /// next.
+    ///
     /// # Errors
     ///
     /// What the kernel says: nobody listens, no such path, not allowed.
