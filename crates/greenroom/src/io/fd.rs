@@ -40,6 +40,13 @@ use crate::io::{Descriptor, Interest, PARTS_MAX};
 /// assert_eq!(received.join().unwrap()?, "hello");
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::io::GreenFd<std::fs::File>>();
+/// ```
 #[derive(Debug)]
 pub struct GreenFd<F: AsFd> {
     inner: Descriptor<F>,

@@ -117,6 +117,13 @@ accepts!(TcpListener, TcpStream, SocketAddr);
 accepts!(UnixListener, UnixStream, std_unix::SocketAddr);
 
 /// A listener's connections. Made by its `incoming`; never ends.
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::Incoming<'_>>();
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a, L = TcpListener> {
     listener: &'a L,

@@ -104,6 +104,13 @@ where
 /// A server that runs in green threads. Made by [`serve`].
 ///
 /// Dropping it changes nothing: the server runs on. A clone is the same server.
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::Server>();
+/// ```
 #[derive(Clone)]
 pub struct Server {
     shared: Rc<Shared>,

@@ -207,6 +207,13 @@ pub(super) fn family(address: SocketAddr) -> AddressFamily {
 /// assert_eq!(stream.read(&mut [0; 8])?, 0);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::TcpListener>();
+/// ```
 #[derive(Debug)]
 pub struct TcpListener {
     inner: Descriptor<std_net::TcpListener>,

@@ -44,6 +44,13 @@ use crate::{
 /// echo.join().unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::UdpSocket>();
+/// ```
 #[derive(Debug)]
 pub struct UdpSocket {
     inner: Descriptor<std_net::UdpSocket>,

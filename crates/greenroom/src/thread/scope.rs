@@ -239,6 +239,13 @@ type Packet<T> = Rc<Cell<Option<T>>>;
 /// returned.
 ///
 /// Dropping it leaves the thread to the end of the scope.
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::thread::ScopedJoinHandle<'_, ()>>();
+/// ```
 #[must_use = "dropping a handle leaves the thread to the end of the scope"]
 pub struct ScopedJoinHandle<'scope, T> {
     /// There until it is joined.

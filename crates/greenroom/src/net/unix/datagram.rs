@@ -35,6 +35,13 @@ use crate::{
 /// assert_eq!(receiver.join().unwrap()?, 5 + 6);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::UnixDatagram>();
+/// ```
 #[derive(Debug)]
 pub struct UnixDatagram {
     inner: Descriptor<std_unix::UnixDatagram>,

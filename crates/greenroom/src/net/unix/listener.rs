@@ -35,6 +35,13 @@ use crate::{
 /// assert_eq!(stream.read(&mut [0; 8])?, 0);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::UnixListener>();
+/// ```
 #[derive(Debug)]
 pub struct UnixListener {
     inner: Descriptor<std_unix::UnixListener>,

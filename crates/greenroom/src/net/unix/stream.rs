@@ -35,6 +35,13 @@ use crate::{
 /// echo.join().unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// It stays on its OS thread, whose hub it waits with:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::net::UnixStream>();
+/// ```
 #[derive(Debug)]
 pub struct UnixStream {
     pub(super) inner: Descriptor<std_unix::UnixStream>,
