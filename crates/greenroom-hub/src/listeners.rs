@@ -150,13 +150,15 @@ impl<W: Waiter> Listeners<W> {
         ready: &mut Ready<W>,
     ) -> io::Result<SourceKey> {
         if let Some(key) = self.find(fd) {
+            let before = self.sources[key.slot as usize].entry;
             match poller.attach(fd, key.token()) {
                 Err(error) if is(&error, Errno::EXIST) => {
                     poller.reattach(fd, key.token())?;
                     return Ok(self.own(key));
                 }
-                Ok(()) if !self.edges => return Ok(self.own(key)),
-                Err(error) if is(&error, Errno::PERM) && self.is_refused(key) => {
+                // This file was not known, but nor was the one before: it may be the same.
+                Ok(()) if !self.edges || before == Entry::None => return Ok(self.own(key)),
+                Err(error) if is(&error, Errno::PERM) && before != Entry::Watched => {
                     return Err(error);
                 }
                 // This file was not known, or is none: the one that is waited for is gone.
@@ -450,10 +452,6 @@ impl<W: Waiter> Listeners<W> {
     fn is_idle(&self, key: SourceKey) -> bool {
         let source = &self.sources[key.slot as usize];
         source.owners == 0 && source.read.is_empty() && source.write.is_empty()
-    }
-
-    fn is_refused(&self, key: SourceKey) -> bool {
-        self.sources[key.slot as usize].entry == Entry::Refused
     }
 
     fn insert(&mut self, fd: RawFd, poller: &Poller) -> io::Result<SourceKey> {

@@ -98,6 +98,41 @@ fn attaching_the_new_file_gives_notice() {
 }
 
 #[test]
+fn attaching_gives_notice_to_who_waits_for_a_regular_file_that_had_the_number() {
+    on_epoll(|stage| {
+        let mut number = with_own_number(File::open("/proc/self/exe").unwrap());
+        let (old, _) = stage.wait_for(&number, Interest::Read, "old");
+        let (new_file, _new_peer) = pair();
+        reopen(&mut number, &new_file);
+        stage.hub.attach(number.as_raw_fd()).expect("a socket can be attached");
+        assert_eq!(stage.names(), ["old"]);
+        assert_eq!(old.wakes(), [Wake::Closed]);
+    });
+}
+
+#[test]
+fn who_was_woken_is_not_told_closed_because_somebody_attaches_the_same_file() {
+    for (from, to) in [(Backend::Epoll, Backend::Epoll), (Backend::Poll, Backend::Epoll)] {
+        for regular in [false, true] {
+            let stage = &mut Stage::new(from);
+            let (here, mut there) = pair();
+            there.write_all(b"x").unwrap();
+            let file = if regular {
+                OwnedFd::from(File::open("/proc/self/exe").unwrap())
+            } else {
+                here.into()
+            };
+            let (_, key) = stage.wait_for(&file, Interest::Read, "woken");
+            assert_eq!(stage.names(), ["woken"]);
+            // The new poller does not know the file, nor does it know that it was another.
+            stage.hub.change_backend(to).expect("the kernel has this backend");
+            assert_eq!(stage.hub.attach(file.as_raw_fd()).is_err(), regular);
+            assert!(stage.hub.is_attached(key.source()), "from {from}, regular: {regular}");
+        }
+    }
+}
+
+#[test]
 fn attaching_what_can_not_be_attached_gives_notice_too() {
     on_epoll(|stage| {
         let (mut number, _old_peer) = numbered();
