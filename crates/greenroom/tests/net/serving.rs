@@ -115,6 +115,7 @@ fn stopping_serves_those_who_came_before() {
             };
             wait_all_parked();
             assert!(!stopping.is_finished(), "nobody has said anything yet");
+            assert_eq!(server.active(), before.len().min(concurrency));
             for mut stream in before {
                 stream.write_all(b"?").unwrap();
                 let mut answer = String::new();
@@ -385,14 +386,15 @@ fn while_a_server_stops_clones_of_its_listener_accept_as_ever() {
         assert_eq!(first.active(), 1);
         // It waits for its one connection to end, to see whether there is another.
         first.stop_soon();
-        let second = serve(other, 5, serving);
-        all_hear(clients(address, 5), "served");
-        second.stop().unwrap();
+        wait_all_parked();
         let acceptor = spawn(move || by_hand.accept().unwrap().1);
         wait_all_parked();
         assert!(!acceptor.is_finished());
         let client = TcpStream::connect(address).unwrap();
         assert_eq!(joined(acceptor), client.local_addr().unwrap());
+        let second = serve(other, 5, serving);
+        all_hear(clients(address, 5), "served");
+        second.stop().unwrap();
         silent.write_all(b"?").unwrap();
         first.join().unwrap();
     });
