@@ -246,7 +246,6 @@ type Packet<T> = Rc<Cell<Option<T>>>;
 /// fn is_send<T: Send>() {}
 /// is_send::<greenroom::thread::ScopedJoinHandle<'_, ()>>();
 /// ```
-#[must_use = "dropping a handle leaves the thread to the end of the scope"]
 pub struct ScopedJoinHandle<'scope, T> {
     /// There until it is joined.
     handle: Option<JoinHandle<()>>,
