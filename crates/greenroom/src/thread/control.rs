@@ -192,6 +192,16 @@ impl Control {
         self.wake.get()
     }
 
+    /// The wait ends by an unwinding that nobody threw. If nothing had ended it before, nothing has come
+    /// of it, and least of all a call.
+    #[cold]
+    pub(crate) fn break_off(&self) {
+        if self.state.get() == State::Parked {
+            self.wake.set(hub::Wake::Expired);
+        }
+        self.started();
+    }
+
     /// Its function runs for the first time: a start that was delayed or killed is a wait that is
     /// over.
     #[inline]

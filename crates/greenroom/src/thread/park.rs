@@ -232,7 +232,7 @@ struct RootWaits(&'static Local);
 impl Drop for RootWaits {
     fn drop(&mut self) {
         if panicking() {
-            self.0.root.started();
+            self.0.root.break_off();
         }
     }
 }

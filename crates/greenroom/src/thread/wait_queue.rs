@@ -21,16 +21,18 @@ use crate::{
     },
 };
 
-/// Waiters in the order in which they came.
+/// Waiters in the order in which they came, each with a note of what it wants where not all want
+/// the same.
 #[derive(Debug, Default)]
-pub(crate) struct WaitQueue {
-    places: RefCell<VecDeque<Place>>,
+pub(crate) struct WaitQueue<N = ()> {
+    places: RefCell<VecDeque<Place<N>>>,
     tickets: Cell<u64>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Place<N> {
     ticket: Ticket,
+    note: N,
     /// Which of its sources this queue is to a waiter that waits for several.
     source: u32,
     waiter: Waiter,
@@ -41,10 +43,6 @@ struct Place {
 pub(crate) struct Ticket(u64);
 
 impl WaitQueue {
-    pub(crate) const fn new() -> WaitQueue {
-        WaitQueue { places: RefCell::new(VecDeque::new()), tickets: Cell::new(0) }
-    }
-
     /// Waits at the end of the queue: [`Wake::Called`] if it was called, [`Wake::Expired`] if
     /// `deadline` passed before.
     ///
@@ -57,20 +55,43 @@ impl WaitQueue {
         deadline: Option<Instant>,
         give_back: impl FnOnce(),
     ) -> Result<Wake, Unwinding> {
-        let mut placed = Placed { queue: self, ticket: None, give_back: Some(give_back) };
-        let wake = park::until_called(blocked, deadline, |waiter| {
-            placed.ticket = Some(self.enter(waiter, 0));
-        })?;
-        placed.give_back = None;
-        Ok(wake)
+        self.wait_noted((), blocked, deadline, give_back)
     }
 
     /// Takes a place at the end.
     #[inline]
     pub(crate) fn enter(&self, waiter: Waiter, source: u32) -> Ticket {
+        self.enter_noted((), waiter, source)
+    }
+}
+
+impl<N: Copy> WaitQueue<N> {
+    pub(crate) const fn new() -> WaitQueue<N> {
+        WaitQueue { places: RefCell::new(VecDeque::new()), tickets: Cell::new(0) }
+    }
+
+    /// As [`wait`](WaitQueue::wait), with a note of what is wanted.
+    #[inline]
+    pub(crate) fn wait_noted(
+        &self,
+        note: N,
+        blocked: Blocked,
+        deadline: Option<Instant>,
+        give_back: impl FnOnce(),
+    ) -> Result<Wake, Unwinding> {
+        let mut placed = Placed { queue: self, ticket: None, give_back: Some(give_back) };
+        let wake = park::until_called(blocked, deadline, |waiter| {
+            placed.ticket = Some(self.enter_noted(note, waiter, 0));
+        })?;
+        placed.give_back = None;
+        Ok(wake)
+    }
+
+    #[inline]
+    fn enter_noted(&self, note: N, waiter: Waiter, source: u32) -> Ticket {
         let ticket = Ticket(self.tickets.get());
         self.tickets.set(ticket.0 + 1);
-        self.places.borrow_mut().push_back(Place { ticket, source, waiter });
+        self.places.borrow_mut().push_back(Place { ticket, note, source, waiter });
         ticket
     }
 
@@ -111,21 +132,41 @@ impl WaitQueue {
         called
     }
 
-    /// How many wait. Whose wait has just been ended by something else may still be counted.
+    /// What whoever waits longest wants, if anybody waits: it is who the next call is for.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<N> {
+        loop {
+            let mut places = self.places.borrow_mut();
+            let first = places.front()?;
+            if first.waiter.is_parked() {
+                return Some(first.note);
+            }
+            let passed_over = places.pop_front();
+            drop(places);
+            drop(passed_over);
+        }
+    }
+
+    /// True if so many wait, those not counted whose wait has just been ended by something else.
+    pub(crate) fn is_at_least(&self, count: usize) -> bool {
+        self.places.borrow().len() >= count && self.len() >= count
+    }
+
+    /// How many wait. Whose wait has just been ended by something else does not.
     pub(crate) fn len(&self) -> usize {
         self.places.borrow().iter().filter(|place| place.waiter.is_parked()).count()
     }
 }
 
 /// A wait in the queue, from its beginning until it is over or is thrown out of.
-struct Placed<'a, F: FnOnce()> {
-    queue: &'a WaitQueue,
+struct Placed<'a, N: Copy, F: FnOnce()> {
+    queue: &'a WaitQueue<N>,
     ticket: Option<Ticket>,
     /// Taken once the call has arrived.
     give_back: Option<F>,
 }
 
-impl<F: FnOnce()> Drop for Placed<'_, F> {
+impl<N: Copy, F: FnOnce()> Drop for Placed<'_, N, F> {
     #[inline]
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
