@@ -4,10 +4,12 @@
 
 use std::{fmt, os::fd::RawFd, panic::Location, time::Duration};
 
+use greenroom_fiber::Fiber;
+
 use crate::{
     hub::local::{Local, existing},
     io::Interest,
-    thread::ThreadId,
+    thread::{Blocked, Control, ThreadId, control::State},
 };
 
 /// What a hub held at one moment. Made by [`dump`], printed with `{}`.
@@ -18,7 +20,7 @@ pub struct Dump {
     pub threads: Vec<ThreadInfo>,
     /// Every wait for an fd.
     pub listeners: Vec<ListenerInfo>,
-    /// Every armed timer, earliest first.
+    /// Every armed timer, earliest first; those of equal deadlines in no order.
     pub timers: Vec<TimerInfo>,
 }
 
@@ -32,8 +34,9 @@ pub struct ThreadInfo {
     pub name: Option<String>,
     /// What it does or waits for, in words.
     pub state: String,
-    /// How long it has been doing that.
-    pub since: Duration,
+    /// How long it has been waiting for that; `None` if it does not wait: it runs, or may as soon as
+    /// it is its turn.
+    pub since: Option<Duration>,
     /// How long ago it was spawned.
     pub age: Duration,
     /// Where it was spawned.
@@ -64,7 +67,9 @@ pub struct TimerInfo {
 
 /// Lists everything alive on this OS thread's hub.
 ///
-/// Costs time and memory in proportion to what there is; wakes and moves nobody.
+/// Costs time and memory in proportion to what there is; wakes and moves nobody. Can be called from
+/// anywhere on the OS thread, callbacks and destructors included. Without a hub it is empty, and
+/// none is made.
 ///
 /// # Examples
 ///
@@ -96,12 +101,9 @@ pub(crate) fn take(local: &Local) -> Dump {
         .map(|fiber| ThreadInfo {
             id: ThreadId(fiber.id()),
             name: fiber.name().map(str::to_owned),
-            state: if fiber.id() == running.0 {
-                "runs now".to_owned()
-            } else {
-                fiber.blocked.get().to_string()
-            },
-            since: now.saturating_since(fiber.blocked_since.get()),
+            state: state_of(fiber, running),
+            since: (fiber.state() == State::Parked)
+                .then(|| now.saturating_since(fiber.blocked_since.get())),
             age: now.saturating_since(fiber.spawned),
             spawned_at: fiber.spawned_at,
         })
@@ -123,13 +125,26 @@ pub(crate) fn take(local: &Local) -> Dump {
     Dump { threads, listeners, timers }
 }
 
+fn state_of(fiber: &Fiber<Control>, running: ThreadId) -> String {
+    match fiber.state() {
+        _ if fiber.id() == running.0 => "runs now".into(),
+        // What it has waited for is over.
+        State::Woken => Blocked::No.to_string(),
+        _ => fiber.blocked.get().to_string(),
+    }
+}
+
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "green threads: {}", self.threads.len())?;
         for thread in &self.threads {
             let ThreadInfo { id, state, since, age, spawned_at, .. } = thread;
             let name = thread.name.as_deref().unwrap_or("-");
-            writeln!(f, "  {id:>6} {name}: {state}, for {since:.1?}; {age:.1?} old, {spawned_at}")?;
+            write!(f, "  {id:>6} {name}: {state}")?;
+            if let Some(since) = since {
+                write!(f, ", for {since:.1?}")?;
+            }
+            writeln!(f, "; {age:.1?} old, {spawned_at}")?;
         }
         writeln!(f, "listeners: {}", self.listeners.len())?;
         for ListenerInfo { fd, interest, waiter } in &self.listeners {

@@ -83,10 +83,35 @@ fn it_says_since_when_and_where_from() {
         sleep(3 * SECOND);
         let dump = dump();
         let thread = &dump.threads[0];
-        assert_eq!((thread.since, thread.age), (SECOND, 3 * SECOND));
+        assert_eq!((thread.since, thread.age), (Some(SECOND), 3 * SECOND));
         // `named` is where it is spawned.
         assert_eq!(thread.spawned_at.file(), file!());
         assert!(thread.spawned_at.line() < line);
+    });
+}
+
+#[test]
+fn who_may_run_waits_for_nothing_any_more() {
+    run(|| {
+        let looker = named("looker", || {
+            sleep(SECOND);
+            dump()
+        });
+        drop(named("woken", || sleep(SECOND)));
+        drop(named("sleeper", || sleep(5 * SECOND)));
+        let dump = looker.join().unwrap();
+        let expected = [
+            ("looker", "runs now", None),
+            ("woken", "may run", None),
+            ("sleeper", "sleeps", Some(SECOND)),
+        ];
+        for (name, does, since) in expected {
+            assert_eq!(state(&dump, name), does);
+            let thread = dump.threads.iter().find(|thread| thread.name.as_deref() == Some(name));
+            assert_eq!(thread.unwrap().since, since, "{name}");
+        }
+        assert_eq!(dump.to_string().matches(", for 1.0s;").count(), 1, "{dump}");
+        hub::abort();
     });
 }
 
