@@ -31,11 +31,29 @@ use crate::{
     thread::{self, Blocked, ThreadId, Waiter, park},
 };
 
-/// Runs `f` on an OS thread of its own whose hub keeps virtual time.
+/// Runs `f` on an OS thread of its own whose hub keeps virtual time, and returns what it returns.
+///
+/// The caller's OS thread waits meanwhile, with its green threads. Green threads that are alive when
+/// `f` returns are unwound, as at the end of any OS thread. If nothing could ever wake `f`, its wait
+/// panics and says who waits for what; a timer that arms itself for ever keeps that from being seen.
 ///
 /// # Panics
 ///
-/// With what `f` panics with.
+/// With what `f` panics with, or if no OS thread or hub can be made.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom::{Instant, sleep, testing};
+///
+/// let day = testing::run(|| {
+///     let begin = Instant::now();
+///     sleep(Duration::from_secs(86_400));
+///     begin.elapsed()
+/// });
+/// assert_eq!(day, Duration::from_secs(86_400));
+/// ```
 pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     on_fresh_hub(Backend::default(), None, f)
 }
@@ -44,18 +62,29 @@ pub fn run<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 ///
 /// # Panics
 ///
-/// With what `f` panics with.
+/// As [`run`].
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{hub::{self, Backend}, testing};
+///
+/// for backend in Backend::ALL {
+///     assert_eq!(testing::run_on(backend, || hub::get().backend()), backend);
+/// }
+/// ```
 pub fn run_on<T: Send>(backend: Backend, f: impl FnOnce() -> T + Send) -> T {
     on_fresh_hub(backend, None, f)
 }
 
 /// Runs `f` as [`run`] does, but who of those that may run goes next is drawn from `seed`.
 ///
-/// An order that breaks `f` breaks it again with the same seed, which is printed if `f` panics.
+/// An order that breaks `f` breaks it again with the same seed, which is printed if `f` panics. What
+/// other OS threads and processes do is not drawn: with them a run may differ from the next.
 ///
 /// # Panics
 ///
-/// With what `f` panics with.
+/// As [`run`].
 ///
 /// # Examples
 ///
@@ -90,11 +119,36 @@ pub fn run_seeded<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
 /// Waits until nobody else can run: every other green thread waits for a deadline, for an fd that
 /// is not ready, or for somebody who waits too.
 ///
-/// Virtual time does not move meanwhile.
+/// Who waits for work on another OS thread counts as parked. Virtual time does not move meanwhile. If
+/// several wait for this, all are woken at the same moment, in the order in which they came. It
+/// works on any hub, but one that is fed from outside may never be quiet.
+///
+/// A green thread that is killed while it waits is unwound from here. In a destructor that runs
+/// because of a panic there is no waiting: it returns at once.
 ///
 /// # Panics
 ///
 /// In a hub callback, which may not wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use greenroom::{spawn, testing, yield_now};
+///
+/// testing::run(|| {
+///     let steps = Rc::new(Cell::new(0));
+///     let count = Rc::clone(&steps);
+///     drop(spawn(move || {
+///         for _ in 0..3 {
+///             count.set(count.get() + 1);
+///             yield_now();
+///         }
+///     }));
+///     testing::wait_all_parked();
+///     assert_eq!(steps.get(), 3);
+/// });
+/// ```
 pub fn wait_all_parked() {
     // Taken back also if this wait is unwound.
     let _waiting = WaitsForQuiet(thread::current().id());

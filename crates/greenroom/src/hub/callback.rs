@@ -352,7 +352,8 @@ impl Timer {
 
 /// A function to be called whenever an fd is ready. Returned by [`add`](crate::hub::add).
 ///
-/// Dropping it changes nothing: the listener stays. A clone is the same listener.
+/// Dropping it changes nothing: the listener stays. A clone is the same listener. All of a hub's
+/// listeners are removed by [`hub::abort`](crate::hub::abort) and at the end of the OS thread.
 ///
 /// It stays on its OS thread:
 ///

@@ -44,7 +44,14 @@ impl Hub {
 ///
 /// # Panics
 ///
-/// If none can be made: no fds are left, or `GREENROOM_HUB` names an unknown backend.
+/// If none can be made: no fds are left, this OS thread is ending, or `GREENROOM_HUB`,
+/// `GREENROOM_STACK_SIZE` or `GREENROOM_WATCHDOG` asks for what does not exist.
+///
+/// # Examples
+///
+/// ```
+/// println!("this OS thread waits with {:?}", greenroom::hub::get().backend());
+/// ```
 pub fn get() -> Hub {
     Hub { backend: local().hub.borrow().backend() }
 }
@@ -57,7 +64,7 @@ pub fn get() -> Hub {
 /// # Errors
 ///
 /// [`UseHubError::Busy`] if green threads are alive, timers armed or fds listened for.
-/// [`UseHubError::Io`] if the kernel refuses.
+/// [`UseHubError::Io`] if the kernel refuses, or where [`get`] panics. The hub is as it was.
 ///
 /// # Examples
 ///
@@ -159,7 +166,19 @@ pub struct Stats {
     pub stacks_idle: usize,
 }
 
-/// This OS thread's counts. All zero, and no hub made, if it has none yet.
+/// This OS thread's counts. All zero, and no hub made, if it has none yet. Takes some nanoseconds.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::hub;
+///
+/// let thread = greenroom::spawn(|| {});
+/// assert_eq!(hub::stats().threads, 1);
+/// thread.join()?;
+/// assert_eq!((hub::stats().threads, hub::stats().threads_peak), (0, 1));
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
 pub fn stats() -> Stats {
     let Some(local) = existing() else { return Stats::default() };
     let LoopStats {
@@ -198,8 +217,12 @@ pub fn stats() -> Stats {
 
 /// Calls `f` once, on the hub's own stack, when `delay` is over.
 ///
-/// `f` may not block. What it panics with is printed, and the hub goes on. It is called while
-/// something on this OS thread waits: a hub runs only then.
+/// What `f` may do, and when and in which order functions are called, is told at [`Timer`]; one that
+/// can be armed again is made by [`Timer::new`]. Costs two allocations.
+///
+/// # Panics
+///
+/// If this OS thread has no hub yet and none can be made, as with [`get`].
 ///
 /// # Examples
 ///
@@ -224,7 +247,26 @@ pub fn call_after_global(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
 /// Calls `f` as [`call_after_global`] does, unless the green thread that calls this is gone by
 /// then.
 ///
-/// From an OS thread's own stack it is [`call_after_global`].
+/// From an OS thread's own stack it is [`call_after_global`]. Whether the thread is alive is looked
+/// at when the time has come; if not, `f` is dropped then.
+///
+/// # Panics
+///
+/// As [`call_after_global`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom::{hub, sleep, spawn};
+///
+/// let orphan = spawn(|| hub::call_after_local(Duration::from_millis(1), || unreachable!()));
+/// let orphan = orphan.join()?;
+/// assert!(orphan.is_pending());
+/// sleep(Duration::from_millis(5));
+/// assert!(!orphan.is_pending());
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
 #[track_caller]
 pub fn call_after_local(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
     callback::call_after(Terms { delay, owner: Owner::current() }, Box::new(f))
@@ -233,13 +275,20 @@ pub fn call_after_local(delay: Duration, f: impl FnOnce() + 'static) -> Timer {
 /// Calls `f` on the hub's own stack whenever `fd` is ready, until the listener is removed.
 ///
 /// `f` is given the fd's number. It may not block, and should use the readiness up: while the fd
-/// is ready, it is called once every turn. If it panics, that is printed and the listener removed.
+/// is ready, it is called once every turn. A hang-up or an error of the fd counts as ready in both
+/// directions, and a regular file always is. If `f` panics, that is printed and the listener removed.
 /// Remove the listener before closing the fd.
+///
+/// Costs two allocations and one system call, and one more before each wait that follows a call.
 ///
 /// # Errors
 ///
 /// If somebody waits for the same fd and direction already and
-/// [`allow_multiple_waiters`] is off, or if the fd is not open.
+/// [`allow_multiple_waiters`] is off, or if the fd is not open. `f` is dropped.
+///
+/// # Panics
+///
+/// If this OS thread has no hub yet and none can be made, as with [`get`].
 ///
 /// # Examples
 ///
@@ -268,7 +317,8 @@ pub fn add(
     callback::add(fd, interest, Box::new(f))
 }
 
-/// Removes a listener, as [`Listener::remove`] does; once removed, again without harm.
+/// Removes a listener, as [`Listener::remove`] does; once removed, again without harm. [`add`] has
+/// an example.
 pub fn remove(listener: &Listener) -> bool {
     listener.remove()
 }
@@ -276,7 +326,24 @@ pub fn remove(listener: &Listener) -> bool {
 /// Tells the hub that `fd` is about to be closed, or was: every wait for it ends with an error.
 ///
 /// Green sockets do this by themselves. It is for fds closed by other means. Returns how many
-/// waited. After the error [`io::is_closed`](crate::io::is_closed) is true of it.
+/// waited. After the error [`io::is_closed`](crate::io::is_closed) is true of it. Listeners of the fd
+/// are over, and what they own is dropped in the loop. They wait no more when this returns, and run
+/// at their turn.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// use greenroom::{hub, io, io::Interest, spawn, yield_now};
+///
+/// let (here, _there) = UnixStream::pair()?;
+/// let fd = here.as_raw_fd();
+/// let reader = spawn(move || io::trampoline(&here, Interest::Read, None));
+/// yield_now();
+/// assert_eq!(hub::notify_close(fd), 1);
+/// assert!(io::is_closed(&reader.join().unwrap().unwrap_err()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn notify_close(fd: RawFd) -> usize {
     existing().map_or(0, |local| local.hub.borrow_mut().notify_close(fd))
 }
@@ -290,13 +357,34 @@ pub fn notify_reopened(fd: RawFd) -> usize {
 /// Whether several green threads may wait for the same fd in the same direction, in a queue.
 ///
 /// Not at first: mostly two readers of one stream are a bug, so the second is refused with an
-/// error that names both.
+/// error that names both. Where it is allowed they are served first come, first served, one each
+/// time the fd is ready. It holds for this OS thread's hub, from here on: who queues already stays.
+///
+/// # Panics
+///
+/// If this OS thread has no hub yet and none can be made, as with [`get`].
+///
+/// # Examples
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use greenroom::{hub, io::Interest};
+///
+/// let (here, _there) = UnixStream::pair()?;
+/// let first = hub::add(&here, Interest::Read, |_fd| {})?;
+/// assert!(hub::add(&here, Interest::Read, |_fd| {}).is_err());
+/// hub::allow_multiple_waiters(true);
+/// let second = hub::add(&here, Interest::Read, |_fd| {})?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn allow_multiple_waiters(allow: bool) {
     local().hub.borrow_mut().allow_multiple_waiters(allow);
 }
 
 /// Ends everything on this hub: timers and listeners are cancelled and green threads unwound, so
 /// that their destructors run.
+///
+/// What destructors arm and spawn meanwhile is ended as well, a thousand generations deep.
 ///
 /// Called from the OS thread's own stack it is done when this returns; from a green thread, a
 /// callback or a destructor that runs because of a panic, at the end of the turn, and the calling
@@ -307,6 +395,24 @@ pub fn allow_multiple_waiters(allow: bool) {
 ///
 /// The process aborts if a green thread cannot be unwound: under `panic = "abort"`, or if it
 /// catches what it is thrown and waits again, a thousand times over.
+///
+/// # Examples
+///
+/// ```
+/// use std::{rc::Rc, time::Duration};
+/// use greenroom::{hub, sleep, spawn, yield_now};
+///
+/// let shared = Rc::new(());
+/// let theirs = Rc::clone(&shared);
+/// let sleeper = spawn(move || {
+///     let _theirs = theirs;
+///     sleep(Duration::from_secs(3600));
+/// });
+/// yield_now();
+/// hub::abort();
+/// assert_eq!(Rc::strong_count(&shared), 1);
+/// assert!(sleeper.join().unwrap_err().is_killed());
+/// ```
 pub fn abort() {
     let Some(local) = existing() else { return };
     if local.in_callback.get() || crate::thread::is_green() || std::thread::panicking() {

@@ -163,6 +163,19 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "settings::a_watchdog_that_cannot_be_is_an_error_of_the_builder",
+        play: || {
+            for _ in 0..2 {
+                let error = Builder::new().spawn(|| {}).unwrap_err();
+                assert!(matches!(&error, SpawnError::Hub(_)), "{error:?}");
+                assert!(error.to_string().contains("GREENROOM_WATCHDOG is \"soon\""), "{error}");
+            }
+            assert_eq!(hub::stats(), hub::Stats::default());
+        },
+        env: &[("GREENROOM_WATCHDOG", "soon")],
+        ..PLAIN
+    },
+    Case {
         name: "settings::a_watchdog_without_a_limit_is_refused",
         play: || {
             hub::get();
