@@ -272,9 +272,15 @@ impl<F: AsFd> Descriptor<F> {
         if self.is_nonblocking() { Err(Errno::AGAIN.into()) } else { Ok(()) }
     }
 
-    /// The fd said "would block": waits until the hub hears that it is ready.
+    /// The fd said "would block": waits until the hub hears that it is ready, or until the limit is
+    /// over. Then the call is made once more: if the fd became ready in the same moment, it is not
+    /// too late. That is not left to the readiness, which may be reported for ever of an fd that
+    /// says "would block" (a list of errors that nobody reads is enough).
     fn wait(&self, interest: Interest, limit: &mut Limit) -> io::Result<()> {
         self.refuse_wait_if_nonblocking()?;
+        if limit.is_over {
+            return Err(timed_out(interest));
+        }
         let local = try_local()?;
         let deadline = limit.deadline(local);
         let fd = self.file.as_fd();
@@ -290,7 +296,13 @@ impl<F: AsFd> Descriptor<F> {
         hub.exhaust(key, interest);
         drop(hub);
         let source = Source::Attached(key, fd.as_raw_fd());
-        waited(park::until_ready(source, interest, deadline), fd, interest)
+        let end = park::until_ready(source, interest, deadline);
+        // In a destructor there is one look as well, so that it cannot block for ever.
+        limit.is_over = matches!(end, Ok(Ok(Wake::Expired)) | Err(Unwinding));
+        match end {
+            Ok(Ok(Wake::Expired)) => Ok(()),
+            end => waited(end, fd, interest),
+        }
     }
 }
 
@@ -315,12 +327,14 @@ fn until_done<T>(
 struct Limit {
     timeout: Option<Duration>,
     deadline: Option<Instant>,
+    /// The deadline has passed, or nothing may be waited for.
+    is_over: bool,
 }
 
 impl Limit {
     #[inline]
     fn new(timeout: Option<Duration>) -> Limit {
-        Limit { timeout, deadline: None }
+        Limit { timeout, deadline: None, is_over: false }
     }
 
     fn deadline(&mut self, local: &Local) -> Option<Instant> {

@@ -117,6 +117,26 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "settings::work_that_waits_for_other_work_has_it_while_there_are_helpers",
+        play: || {
+            // Each time one more than before: the helpers there are must not be counted on twice.
+            for pieces in 1..=20 {
+                let all_there = Arc::new(Barrier::new(pieces));
+                let workers: Vec<_> = (0..pieces)
+                    .map(|_| {
+                        let all_there = Arc::clone(&all_there);
+                        spawn(move || offload(move || drop(all_there.wait())))
+                    })
+                    .collect();
+                for worker in workers {
+                    worker.join().unwrap();
+                }
+            }
+        },
+        env: &[("GREENROOM_OFFLOAD_THREADS", "20")],
+        ..PLAIN
+    },
+    Case {
         name: "settings::one_helper_does_one_piece_of_work_at_a_time",
         play: || assert_eq!(busiest(50), 1),
         env: &[("GREENROOM_OFFLOAD_THREADS", "1")],

@@ -14,7 +14,10 @@ use greenroom::{
     net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream},
     spawn,
 };
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::{
+    fs::{OFlags, fcntl_getfl},
+    io::{FdFlags, fcntl_getfd},
+};
 
 use crate::{
     raw,
@@ -103,6 +106,23 @@ fn the_longest_and_the_shortest_timeouts_come_along_as_they_do_in_std() {
                 _ => assert_eq!(ours, stds, "{time:?}"),
             }
         }
+    });
+}
+
+#[test]
+fn no_program_that_is_started_inherits_a_socket() {
+    on_each_backend(|| {
+        let closes = |fd: &dyn AsFd| fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC);
+        let (here, there) = tcp_pair();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let unix = UnixListener::bind_addr(&crate::unix_stream::nowhere()).unwrap();
+        let (stream, _stream) = UnixStream::pair().unwrap();
+        let (datagram, _datagram) = UnixDatagram::pair().unwrap();
+        let (unbound, clone) = (UnixDatagram::unbound().unwrap(), here.try_clone().unwrap());
+        let sockets: [&dyn AsFd; 9] =
+            [&here, &there, &listener, &udp, &unix, &stream, &datagram, &unbound, &clone];
+        assert!(sockets.into_iter().all(closes));
     });
 }
 

@@ -50,6 +50,18 @@ impl AsFd for Loose {
     }
 }
 
+/// Lets a UDP socket keep a list of the errors it meets (`IP_RECVERR`), which nobody reads: so the
+/// kernel reports it as ready for ever, though there may be nothing to receive.
+pub(crate) fn keep_errors(socket: impl AsFd) {
+    let (on, fd) = (1 as libc::c_int, socket.as_fd().as_raw_fd());
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the kernel reads as many bytes as the number has.
+    let outcome = unsafe {
+        libc::setsockopt(fd, libc::SOL_IP, libc::IP_RECVERR, (&raw const on).cast(), length)
+    };
+    assert_eq!(outcome, 0);
+}
+
 /// Lets a broken pipe's signal end the process, as it does unless std's runtime forbids.
 pub(crate) fn die_of_broken_pipes() {
     // SAFETY: the default action runs no code of ours.

@@ -9,7 +9,10 @@ use std::{
 
 use greenroom::{net::UdpSocket, spawn};
 
-use crate::stage::{joined, on_each_backend, own_address};
+use crate::{
+    raw,
+    stage::{joined, on_each_backend, own_address},
+};
 
 fn socket() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -111,6 +114,24 @@ fn a_datagram_that_came_back_is_told_to_who_waits_for_an_answer() {
         // Once told, it is over: the socket is neither broken nor at an end.
         here.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_socket_that_looks_ready_for_ever_times_out_nevertheless() {
+    on_each_backend(|| {
+        let (here, _) = socket();
+        raw::keep_errors(&here);
+        let gone = UdpSocket::bind((own_address(), 0)).unwrap();
+        here.connect(gone.local_addr().unwrap()).unwrap();
+        drop(gone);
+        here.send(b"anybody there?").unwrap();
+        assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        // The error was told, but is still listed.
+        here.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        for _ in 0..2 {
+            assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+        }
     });
 }
 

@@ -9,12 +9,13 @@ use std::{
 };
 
 use greenroom::{
-    net::{TcpListener, UnixStream},
+    net::{TcpListener, UdpSocket, UnixStream},
     spawn,
 };
 
 use crate::{
-    stage::{on_each_backend, tcp_pair},
+    raw,
+    stage::{on_each_backend, own_address, tcp_pair},
     unix_stream::nowhere,
 };
 
@@ -72,7 +73,23 @@ fn what_is_not_there_is_an_error_before_long() {
         let (outcome, took) = in_destructor(move || clone.read(&mut [0; 8]));
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(took < Duration::from_secs(10), "after {took:?}");
+        assert!(took > Duration::from_millis(50), "no more than a glance: {took:?}");
         let (outcome, _) = in_destructor(move || here.write_all(&[0; 1 << 22]));
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_socket_that_looks_ready_for_ever_is_given_up() {
+    on_each_backend(|| {
+        let here = UdpSocket::bind("127.0.0.1:0").unwrap();
+        raw::keep_errors(&here);
+        let gone = UdpSocket::bind((own_address(), 0)).unwrap();
+        here.connect(gone.local_addr().unwrap()).unwrap();
+        drop(gone);
+        here.send(b"anybody there?").unwrap();
+        assert_eq!(here.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let (outcome, _) = in_destructor(move || here.recv(&mut [0; 8]));
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TimedOut);
     });
 }
