@@ -109,12 +109,11 @@ impl Poll {
             Err(errno) => return Err(errno.into()),
         };
         let first = events.len();
-        for (place, question) in self.asked.iter_mut().enumerate() {
+        for (place, question) in self.asked.iter().enumerate() {
             if events.len() - first == count {
                 break;
             }
             let readiness = readiness(question.revents());
-            question.clear_revents();
             if !readiness.is_none() {
                 let token = self.tokens[place];
                 events.push(Event { token, readiness });

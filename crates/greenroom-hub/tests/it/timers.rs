@@ -234,6 +234,23 @@ fn a_thousand_timers_due_at_once_fire_in_order_and_in_time() {
 }
 
 #[test]
+fn a_turn_fires_a_bounded_number_of_timers() {
+    // As the crate's documentation of a turn has it.
+    const FIRED_MAX: usize = 256;
+    on_every_backend(|stage: &mut Stage| {
+        for _ in 0..2 * FIRED_MAX + 1 {
+            stage.hub.arm(stage.at(0), Probe::new("one of many"));
+        }
+        for fired in [FIRED_MAX, FIRED_MAX, 1, 0] {
+            stage.hub.prepare();
+            assert_eq!(stage.hub.stats().ready, fired);
+            stage.hub.extend_turn();
+            assert_eq!(stage.pop_all().len(), fired);
+        }
+    });
+}
+
+#[test]
 fn timers_of_the_dead_do_not_delay_those_of_the_living() {
     on_every_backend(|stage: &mut Stage| {
         let dead = Probe::new("dead");
