@@ -108,3 +108,36 @@ impl Suspects {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debug::report::channel;
+
+    fn suspect() -> Suspect {
+        Suspect { tid: 7, held: Duration::from_millis(20), pulse: Weak::new(), beats: 1 }
+    }
+
+    /// Everybody here has a hub that is gone, so nobody is asked.
+    #[test]
+    fn those_who_are_too_many_are_counted_and_told_of_with_the_next() {
+        let (teller, reports) = channel();
+        let mut suspects = Suspects::new(teller);
+        for _ in 0..REPORTS_MAX + 2 {
+            suspects.add(suspect());
+        }
+        suspects.question(Instant::from_nanos(0));
+        assert!(suspects.is_empty());
+        suspects.add(suspect());
+        suspects.question(Instant::from_nanos(0));
+        let untold: Vec<_> = reports.try_iter().map(|report| report.untold).collect();
+        assert_eq!(untold.len(), REPORTS_MAX);
+        assert_eq!((untold[0], untold.iter().sum::<u64>()), (2, 2));
+        // The one there was no room for.
+        for expected in [1, 0] {
+            suspects.add(suspect());
+            suspects.question(Instant::from_nanos(0));
+            assert_eq!(reports.try_recv().unwrap().untold, expected);
+        }
+    }
+}

@@ -18,7 +18,7 @@ use greenroom::{
     net::{TcpListener, TcpStream},
     offload, sleep, spawn,
 };
-use rustix::thread::gettid;
+use rustix::{process::Signal, thread::gettid};
 
 use crate::{
     case::{Case, PLAIN},
@@ -36,13 +36,13 @@ struct Storm {
 
 impl Storm {
     fn begin() -> Storm {
-        count_signals();
+        count_signals(Signal::USR1);
         let (over, target) = (Arc::new(AtomicBool::new(false)), gettid());
         let ends = Arc::clone(&over);
         let sender = thread::spawn(move || {
             while !ends.load(Ordering::Acquire) {
                 let before = signals();
-                interrupt(target);
+                interrupt(target, Signal::USR1);
                 while signals() == before && !ends.load(Ordering::Acquire) {
                     thread::yield_now();
                 }

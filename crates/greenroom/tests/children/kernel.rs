@@ -19,7 +19,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 /// Plays `child` in a forked child, which then ends, with 0 if it did not panic; returns its number.
 pub(crate) fn fork(child: impl FnOnce()) -> Pid {
@@ -46,29 +46,29 @@ extern "C" fn count(_signal: c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Signals of kind `SIGUSR1` handled so far, once [`count_signals`] was called.
+/// Signals handled so far, of those that [`count_signals`] was told of.
 pub(crate) fn signals() -> u32 {
     SIGNALS.load(Ordering::Relaxed)
 }
 
-/// Counts `SIGUSR1` from now on. System calls that it interrupts fail with `EINTR`.
-pub(crate) fn count_signals() {
+/// Counts signals of a kind from now on. System calls that one interrupts fail with `EINTR`.
+pub(crate) fn count_signals(kind: Signal) {
     // SAFETY: a zeroed action has an empty mask and no flags, SA_RESTART among them; the handler
     // has the signature of one without SA_SIGINFO, and does what the head of this file allows.
     let failed = unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = count as *const () as usize;
-        libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut())
+        libc::sigaction(kind.as_raw(), &action, ptr::null_mut())
     };
     assert_eq!(failed, 0);
 }
 
-/// Sends `SIGUSR1` to one OS thread of this process.
-pub(crate) fn interrupt(thread: Pid) {
+/// Sends a signal that is handled to one OS thread of this process.
+pub(crate) fn interrupt(thread: Pid, kind: Signal) {
     let (process, thread) = (rustix::process::getpid(), thread.as_raw_nonzero().get());
     // SAFETY: sends a signal that is handled.
     unsafe {
-        libc::syscall(libc::SYS_tgkill, process.as_raw_nonzero().get(), thread, libc::SIGUSR1)
+        libc::syscall(libc::SYS_tgkill, process.as_raw_nonzero().get(), thread, kind.as_raw())
     };
 }
 

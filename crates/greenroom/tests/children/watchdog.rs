@@ -16,12 +16,17 @@ use std::{
 
 use greenroom::{debug::watch, hub, sleep, spawn, thread::Builder, yield_now};
 
-use rustix::io::{fcntl_dupfd_cloexec, ioctl_fionbio};
+use rustix::{
+    io::{fcntl_dupfd_cloexec, ioctl_fionbio},
+    process::Signal,
+    thread::gettid,
+};
 
 use crate::{
     case::{Case, PLAIN},
     kernel::{
-        answer_signals, assert_ended_well, defer_signals, fork, is_signal_deferred, replace_stderr,
+        answer_signals, assert_ended_well, count_signals, defer_signals, fork, interrupt,
+        is_signal_deferred, replace_stderr, signals,
     },
 };
 
@@ -301,10 +306,51 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "watchdog::who_holds_the_loop_is_told_of_once_each_time",
+        play: || {
+            let told_here = fcntl_dupfd_cloexec(stderr().as_fd(), 3).unwrap();
+            let (reports, writer) = pipe().unwrap();
+            replace_stderr(writer);
+            let _watchdog = watch(LIMIT);
+            named("greedy", || {
+                hold_the_loop_until_answered();
+                let begin = Instant::now();
+                while begin.elapsed() < 10 * LIMIT {
+                    spin_loop();
+                }
+            });
+            named("last", hold_the_loop_until_answered);
+            let lines = BufReader::new(reports).lines().map(Result::unwrap);
+            let mut reports = lines.filter(|line| line.contains("has held the loop"));
+            let reports = [(); 2].map(|()| reports.next().unwrap());
+            replace_stderr(told_here);
+            assert!(reports[0].contains("\"greedy\""), "{reports:?}");
+            assert!(reports[1].contains("\"last\""), "{reports:?}");
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::a_signal_that_asks_nothing_goes_to_the_handler_that_was_there_before",
+        play: || {
+            expect_a_report();
+            count_signals(Signal::URG);
+            let _watchdog = watch(LIMIT);
+            named("greedy", hold_the_loop_until_reported);
+            assert_eq!(signals(), 0);
+            interrupt(gettid(), Signal::URG);
+            assert_eq!(signals(), 1);
+        },
+        says: &["\"greedy\" (1) has held the loop"],
+        ..PLAIN
+    },
+    Case {
         name: "watchdog::a_forked_child_can_be_watched",
         play: || {
             let inherited = watch(LIMIT);
+            // A question is open as it forks.
+            named("asked in the parent", hold_the_loop_until_asked);
             let child = fork(|| {
+                answer_signals();
                 drop(inherited);
                 expect_a_report();
                 let _watchdog = watch(LIMIT);
@@ -312,7 +358,7 @@ pub(crate) const CASES: &[Case] = &[
             });
             assert_ended_well(child);
         },
-        says: &["greenroom: green thread \"in the child\" (1) has held the loop"],
+        says: &["greenroom: green thread \"in the child\" (2) has held the loop"],
         ..PLAIN
     },
 ];
