@@ -169,6 +169,26 @@ fn a_listener_may_remove_itself() {
 }
 
 #[test]
+fn a_listener_that_removes_itself_gives_back_what_it_owns_although_it_is_kept() {
+    on_each_backend(|| {
+        let trace = Trace::new();
+        let (here, mut there) = pair();
+        let own = Rc::new(RefCell::new(None::<Listener>));
+        let (theirs, owned) = (Rc::clone(&own), trace.on_drop("dropped"));
+        let listener = hub::add(&here, Interest::Read, move |_| {
+            let _owned = &owned;
+            let own = theirs.borrow().clone();
+            assert!(own.expect("the listener was put there").remove());
+        });
+        own.replace(Some(listener.unwrap()));
+        there.write_all(b"!").unwrap();
+        sleep(SECOND);
+        assert_eq!(trace.take(), ["dropped"]);
+        assert!(!own.take().unwrap().is_listening());
+    });
+}
+
+#[test]
 fn a_listener_that_panics_is_removed_and_the_loop_goes_on() {
     on_each_backend(|| {
         let trace = Trace::new();
@@ -256,13 +276,14 @@ fn a_listener_that_was_about_to_be_called_is_not_called_for_a_closed_fd() {
         let (second, mut there_too) = pair();
         let closed = Rc::new(RefCell::new(None));
         let victim = Rc::clone(&closed);
-        hub::add(&first, Interest::Read, move |_| {
+        let closer = hub::add(&first, Interest::Read, move |_| {
             if let Some(stream) = victim.take() {
                 let stream: UnixStream = stream;
+                let ready = hub::stats().ready;
                 hub::notify_close(stream.as_raw_fd());
+                assert_eq!(hub::stats().ready, ready, "it is queued once");
             }
-        })
-        .unwrap();
+        });
         let called = trace.telling("called");
         let listener = hub::add(&second, Interest::Read, move |_| called()).unwrap();
         *closed.borrow_mut() = Some(second);
@@ -271,6 +292,7 @@ fn a_listener_that_was_about_to_be_called_is_not_called_for_a_closed_fd() {
         turns();
         assert_eq!(trace.take(), [""; 0]);
         assert!(!listener.is_listening());
+        assert!(closer.unwrap().is_listening(), "it has not panicked");
     });
 }
 
