@@ -42,14 +42,16 @@ impl ForkWatch {
         Ok(ForkWatch { word, era: era(word) })
     }
 
-    /// True exactly once after a fork, in the child.
+    /// True after a fork, in the child, until that was [noticed](ForkWatch::noticed).
     #[inline]
-    pub(crate) fn forked(&mut self) -> bool {
-        if self.word.load(Ordering::Relaxed) == self.era {
-            return false;
-        }
+    pub(crate) fn forked(&self) -> bool {
+        self.word.load(Ordering::Relaxed) != self.era
+    }
+
+    /// From here on this process is the one it was made in.
+    #[cold]
+    pub(crate) fn noticed(&mut self) {
         self.era = era(self.word);
-        true
     }
 }
 

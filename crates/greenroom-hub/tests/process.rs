@@ -63,6 +63,7 @@ const CASES: &[Case] = &[
     ("a_hub_made_in_a_child_is_not_taken_for_its_parents", child_makes_hub),
     ("the_fds_of_a_hub_are_nobody_elses_to_wait_for", own_fds_are_refused),
     ("without_fds_no_hub_is_made_and_none_is_changed", out_of_fds),
+    ("a_child_without_fds_leaves_its_parents_epoll_set_alone", child_without_fds),
     ("zero_is_the_number_of_an_fd_like_any_other", fd_zero),
     ("a_signal_ends_a_sleep_and_no_wait", signal_during_sleep),
 ];
@@ -489,6 +490,29 @@ fn out_of_fds(backend: Backend) {
     scene.send_to_all();
     assert_eq!(scene.turn(), ["attached", "foreign"]);
     hears_its_own_threads(&mut scene.hub);
+}
+
+fn child_without_fds(backend: Backend) {
+    let mut scene = Scene::new(backend);
+    scene.turn();
+    let before = watched();
+    in_a_child(|| {
+        std::panic::set_hook(Box::new(|_| ()));
+        without_fds(|| {
+            for _ in 0..2 {
+                // Whoever catches the panic and goes on hears it again.
+                catch_unwind(AssertUnwindSafe(|| scene.hub.prepare())).expect_err("no fd is left");
+            }
+            catch_unwind(AssertUnwindSafe(|| scene.hub.detach(scene.source))).expect_err("nor now");
+        });
+        assert_eq!(scene.turn(), ["expected"]);
+        scene.send_to_all();
+        assert_eq!(scene.turn(), ["attached", "foreign"]);
+        scene.drain_all();
+    });
+    assert_eq!(watched(), before);
+    scene.send_to_all();
+    assert_eq!(scene.turn(), ["attached", "foreign"]);
 }
 
 fn fd_zero(backend: Backend) {

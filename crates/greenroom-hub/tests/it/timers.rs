@@ -142,6 +142,16 @@ fn a_simulated_kernel_does_not_creep_to_the_end_of_time() {
 }
 
 #[test]
+fn a_timer_at_the_end_of_time_is_nothing_to_wait_for_on_any_clock() {
+    for clock in [Clock::manual(), Clock::monotonic()] {
+        let mut hub = Hub::new(Backend::default(), clock).expect("the kernel has an epoll set");
+        hub.arm(Instant::NEVER, Probe::new("never"));
+        hub.prepare();
+        assert_eq!(hub.wait().expect("the kernel waits"), Outcome::Stuck);
+    }
+}
+
+#[test]
 fn chores_before_the_sleep_do_not_make_it_longer() {
     let clock = Clock::manual();
     let sim = Sim::new(clock.clone(), 0, Faults::default());
