@@ -1,0 +1,190 @@
+//! A semaphore that is full at some point: who releases then waits.
+//!
+//! Knows two numbers of permits, those that are there and those there is room for. Each taken from the one is
+//! added to the other.
+
+use std::{fmt, time::Duration};
+
+use greenroom_hub::Wake;
+
+use super::{Permits, after, refuse_unwinding};
+use crate::{Elapsed, thread::park::Unwinding};
+
+/// Permits that some produce and others use up, at most so many at a time: whoever acquires waits while there is
+/// none, and whoever releases waits while there is no room.
+///
+/// There are no guards: what is acquired is used up. FIFO on both sides.
+///
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue, on either side, and nothing is lost:
+/// what it was just being handed goes to the next.
+///
+/// Costs some nanoseconds, or two switches for who waits; nothing is allocated.
+///
+/// ```
+/// use std::rc::Rc;
+/// use greenroom::{spawn, sync::CappedSemaphore};
+///
+/// let stock = Rc::new(CappedSemaphore::new(0, 2));
+/// let theirs = Rc::clone(&stock);
+/// let producer = spawn(move || (0..5).for_each(|_| theirs.release()));
+/// greenroom::yield_now();
+/// assert_eq!(stock.available(), 2);
+/// for _ in 0..5 {
+///     stock.acquire();
+/// }
+/// producer.join()?;
+/// assert_eq!(stock.available(), 0);
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::sync::CappedSemaphore>();
+/// ```
+pub struct CappedSemaphore {
+    permits: Permits,
+    room: Permits,
+    limit: usize,
+}
+
+impl CappedSemaphore {
+    /// One with so many permits, and room for `limit` of them.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero or there are more permits.
+    #[track_caller]
+    pub const fn new(permits: usize, limit: usize) -> CappedSemaphore {
+        assert!(limit > 0, "a capped semaphore has room for a permit at least");
+        assert!(permits <= limit, "there are no more permits than there is room for");
+        let room = Permits::new(limit - permits);
+        CappedSemaphore { permits: Permits::new(permits), room, limit }
+    }
+
+    /// Waits for a permit, and uses it up.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
+    /// [`try_acquire`](CappedSemaphore::try_acquire) works there.
+    #[track_caller]
+    pub fn acquire(&self) {
+        move_one(&self.permits, &self.room, "a permit");
+    }
+
+    /// Uses up a permit, if one is there that nobody waits for. Never waits.
+    pub fn try_acquire(&self) -> bool {
+        try_move_one(&self.permits, &self.room)
+    }
+
+    /// Waits for a permit, for `timeout` at most, and uses it up.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a panic or a kill.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a hub callback.
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
+        move_one_timeout(&self.permits, &self.room, timeout)
+    }
+
+    /// Waits for room, and adds a permit, which goes to whoever waits longest for one.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
+    /// [`try_release`](CappedSemaphore::try_release) works there.
+    #[track_caller]
+    pub fn release(&self) {
+        move_one(&self.room, &self.permits, "room for a permit");
+    }
+
+    /// Adds a permit, if there is room that nobody waits for. Never waits.
+    pub fn try_release(&self) -> bool {
+        try_move_one(&self.room, &self.permits)
+    }
+
+    /// Waits for room, for `timeout` at most, and adds a permit.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time: at once in a destructor that runs because of a panic or a kill.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a hub callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::CappedSemaphore};
+    ///
+    /// let full = CappedSemaphore::new(1, 1);
+    /// assert_eq!(full.release_timeout(Duration::from_millis(1)), Err(Elapsed));
+    /// ```
+    pub fn release_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
+        move_one_timeout(&self.room, &self.permits, timeout)
+    }
+
+    /// How many permits are there.
+    pub fn available(&self) -> usize {
+        self.permits.available()
+    }
+
+    /// How many threads wait for a permit. Costs a look at each of them.
+    pub fn waiting(&self) -> usize {
+        self.permits.waiting()
+    }
+
+    /// How many threads wait for room. Costs a look at each of them.
+    pub fn waiting_to_release(&self) -> usize {
+        self.room.waiting()
+    }
+}
+
+#[track_caller]
+fn move_one(from: &Permits, to: &Permits, what: &str) {
+    if !from.try_take(1)
+        && let Err(Unwinding) = from.wait(1, None)
+    {
+        refuse_unwinding(what);
+    }
+    arrive(from, to);
+}
+
+fn try_move_one(from: &Permits, to: &Permits) -> bool {
+    let is_there = from.try_take(1);
+    if is_there {
+        arrive(from, to);
+    }
+    is_there
+}
+
+fn move_one_timeout(from: &Permits, to: &Permits, timeout: Duration) -> Result<(), Elapsed> {
+    if !from.try_take(1) && from.wait(1, Some(after(timeout))) != Ok(Wake::Called) {
+        return Err(Elapsed);
+    }
+    arrive(from, to);
+    Ok(())
+}
+
+/// What was taken from the one is added to the other. Nobody can run in between.
+fn arrive(from: &Permits, to: &Permits) {
+    from.forget(1);
+    to.add(1);
+}
+
+impl fmt::Debug for CappedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.permits
+            .describe("CappedSemaphore", f)
+            .field("limit", &self.limit)
+            .field("waiting_to_release", &self.waiting_to_release())
+            .finish()
+    }
+}
