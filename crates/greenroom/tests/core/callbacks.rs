@@ -175,6 +175,25 @@ fn what_a_listener_of_a_closed_fd_owns_may_not_wait_as_it_is_dropped() {
 }
 
 #[test]
+fn what_a_listener_that_panics_owns_may_not_wait_as_it_is_dropped() {
+    run(|| {
+        refused_where_the_loop_drops(|waits| {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let panics = move |_| {
+                let _owned = &waits;
+                panic!("in a listener");
+            };
+            hub::add(&here, Interest::Read, panics).unwrap();
+            there.write_all(b"!").unwrap();
+            // Until it was called; then it is gone, and its fd may go too.
+            while hub::stats().listeners > 0 {
+                yield_now();
+            }
+        });
+    });
+}
+
+#[test]
 fn a_destructor_that_panics_in_the_loop_does_not_stop_it() {
     struct PanicsOnDrop;
     impl Drop for PanicsOnDrop {

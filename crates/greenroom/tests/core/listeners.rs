@@ -262,9 +262,26 @@ fn a_listener_of_a_closed_fd_is_over() {
         let listener = hub::add(&here, Interest::Read, owning(owned)).unwrap();
         assert_eq!(hub::notify_close(here.as_raw_fd()), 1);
         assert_eq!(hub::stats().listeners, 0);
+        assert!(!listener.is_listening(), "it is over at once");
+        assert_eq!(trace.take(), [""; 0], "what it owns is dropped in the loop");
         yield_now();
         assert_eq!(trace.take(), ["dropped"]);
         assert!(!listener.is_listening() && !listener.remove());
+    });
+}
+
+#[test]
+fn removing_a_listener_of_a_closed_fd_changes_nothing_but_drops_what_it_owns() {
+    on_each_backend(|| {
+        let trace = Trace::new();
+        let (here, _there) = pair();
+        let owned = trace.on_drop("dropped");
+        let listener = hub::add(&here, Interest::Read, owning(owned)).unwrap();
+        hub::notify_close(here.as_raw_fd());
+        assert!(!listener.remove());
+        assert_eq!(trace.take(), ["dropped"]);
+        yield_now();
+        assert_eq!(hub::stats().ready, 0);
     });
 }
 
