@@ -216,6 +216,8 @@ fn a_destructor_that_panics_in_the_loop_does_not_stop_it() {
         hub::Timer::new(SECOND, move || {
             let _owned = &panics;
         });
+        // And what a panic carries.
+        hub::call_after_global(SECOND, || panic_any(PanicsOnDrop));
         orphan.join().unwrap();
         hub::call_after_global(2 * SECOND, trace.telling("still fires"));
         sleep(3 * SECOND);
