@@ -184,6 +184,7 @@ fn on_fresh_hub<T: Send>(backend: Backend, seed: Option<u64>, f: impl FnOnce() -
         };
         if let Some(seed) = seed {
             local.hub.borrow_mut().shuffle(Chance::from_seed(seed));
+            local.draws.replace(Chance::from_seed(seed));
         }
         f()
     };

@@ -23,7 +23,7 @@ use std::{
 };
 
 use greenroom_fiber::Pool;
-use greenroom_hub::{Backend, Clock, Hub};
+use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
     debug::{Pulse, limit_from_env, watch_for_good},
@@ -52,6 +52,8 @@ pub(crate) struct Local {
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
+    /// Draws what is chosen where several could be.
+    pub(crate) draws: RefCell<Chance>,
     pub(crate) errno: ErrnoPlace,
     pub(crate) end: End,
 }
@@ -148,6 +150,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         abort: Cell::new(false),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
+        draws: RefCell::new(Chance::from_seed(0)),
         errno: ErrnoPlace::of_this_os_thread(),
         end: End::new(),
     };

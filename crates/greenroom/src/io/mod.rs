@@ -80,7 +80,11 @@ pub fn trampoline(fd: impl AsFd, interest: Interest, deadline: Option<Instant>) 
 }
 
 /// What the kernel says of an fd, after `timeout` at most.
-fn is_ready(fd: impl AsFd, interest: Interest, timeout: Option<&Timespec>) -> io::Result<bool> {
+pub(crate) fn is_ready(
+    fd: impl AsFd,
+    interest: Interest,
+    timeout: Option<&Timespec>,
+) -> io::Result<bool> {
     let flags = match interest {
         Interest::Read => PollFlags::IN | PollFlags::RDHUP,
         Interest::Write => PollFlags::OUT,

@@ -57,7 +57,7 @@ pub struct Event<T> {
 }
 
 /// From one reset to the next.
-struct Round<T> {
+pub(super) struct Round<T> {
     value: OnceCell<T>,
     queue: WaitQueue,
 }
@@ -65,6 +65,14 @@ struct Round<T> {
 impl<T> Round<T> {
     fn new() -> Rc<Round<T>> {
         Rc::new(Round { value: OnceCell::new(), queue: WaitQueue::new() })
+    }
+
+    pub(super) fn value(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    pub(super) fn queue(&self) -> &WaitQueue {
+        &self.queue
     }
 
     /// The value, once it has been sent, or `None` if it was not before `deadline`.
@@ -166,7 +174,7 @@ impl<T> Event<T> {
         f(self.round().wait(None).expect("only a value ends this wait"))
     }
 
-    fn round(&self) -> Rc<Round<T>> {
+    pub(super) fn round(&self) -> Rc<Round<T>> {
         Rc::clone(&self.round.borrow())
     }
 }

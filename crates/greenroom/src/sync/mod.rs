@@ -11,6 +11,8 @@
 //! | [`Barrier`] | nobody goes on before all have come |
 //! | [`OnceCell`] | made by the first who needs it |
 //! | [`channel`] | items from senders to receivers, until one side is gone |
+//! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | work to do, and whether it is done |
+//! | [`Select`] | the first of several of these, of sockets and of ends of green threads |
 //!
 //! Between two waits a green thread has its OS thread to itself, so a [`Cell`](std::cell::Cell) or a
 //! [`RefCell`](std::cell::RefCell) is enough for whoever does not wait in between. A lock is for data that must
@@ -45,7 +47,9 @@ mod handover;
 mod holder;
 mod mutex;
 mod once_cell;
+mod queue;
 mod rwlock;
+mod select;
 mod semaphore;
 
 use std::time::Duration;
@@ -57,7 +61,11 @@ pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::{AlreadySent, Event};
 pub use mutex::{Mutex, MutexGuard};
 pub use once_cell::OnceCell;
+pub use queue::{
+    Empty, Fifo, Full, Lifo, LifoQueue, Priority, PriorityQueue, Queue, QueueBy, TooManyDone,
+};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use select::Select;
 pub use semaphore::{BoundedSemaphore, CappedSemaphore, Permit, Semaphore, TooManyReleased};
 
 use crate::{hub::local::local, time::deadline_after};

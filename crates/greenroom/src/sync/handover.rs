@@ -1,0 +1,366 @@
+//! Items on their way from those who put them to those who take them, on one hub.
+//!
+//! Keeps room and order: who came first is served first, on both sides. Knows neither handles nor
+//! what the end of a side means; that is its users' business.
+//!
+//! A taker that is called has an item *reserved*: a count, so that whoever comes meanwhile leaves that many
+//! behind. A putter that must wait leaves its item beside the store as an *offer*; whoever makes room moves
+//! the first offer in and calls its putter. So nobody is called in vain, and no item waits for its
+//! putter to run.
+//!
+//! While takers wait, every item is reserved. While offers wait, there is no room. Each method that
+//! could break one of these mends it before it returns, also when the order of the items, which may be
+//! the user's, panics.
+
+pub(super) mod store;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+};
+
+use greenroom_hub::{Instant, Wake};
+
+use self::store::Store;
+use crate::{
+    hub::local::local,
+    thread::{
+        Blocked, Waiter, park,
+        wait_queue::{Ticket, WaitQueue},
+    },
+};
+
+pub(super) const UNBOUNDED: usize = usize::MAX;
+
+/// Items, those who wait for one, and those who wait for room.
+pub(super) struct Handover<S: Store> {
+    store: S,
+    capacity: Cell<usize>,
+    /// Items in the store that are for takers who were called and have not come yet.
+    reserved: Cell<usize>,
+    takers: WaitQueue,
+    offers: RefCell<VecDeque<Offer<S::Item>>>,
+    offers_made: Cell<u64>,
+    /// Items that were let in or passed on so far.
+    accepted: Cell<u64>,
+}
+
+/// An item for which there is no room. Counts as long as its putter waits.
+struct Offer<T> {
+    ticket: OfferTicket,
+    /// Which of its sources this is to a putter that waits for several.
+    source: u32,
+    waiter: Waiter,
+    item: T,
+}
+
+/// Names an offer. Later ones have greater tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OfferTicket(u64);
+
+impl<S: Store> Handover<S> {
+    pub(super) fn new(capacity: usize) -> Handover<S> {
+        Handover {
+            store: S::default(),
+            capacity: Cell::new(capacity),
+            reserved: Cell::new(0),
+            takers: WaitQueue::new(),
+            offers: RefCell::default(),
+            offers_made: Cell::new(0),
+            accepted: Cell::new(0),
+        }
+    }
+
+    /// Items that whoever comes now could take from the store.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.store.len() - self.reserved.get()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity.get()
+    }
+
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.get()
+    }
+
+    pub(super) fn takers_waiting(&self) -> usize {
+        self.takers.len()
+    }
+
+    pub(super) fn putters_waiting(&self) -> usize {
+        self.offers.borrow().iter().filter(|offer| offer.waiter.is_parked()).count()
+    }
+
+    // Putting.
+
+    /// Whether [`try_put`](Handover::try_put) would succeed.
+    pub(super) fn can_put(&self) -> bool {
+        self.len() < self.capacity.get() || self.has_taker_without_room()
+    }
+
+    /// With no room at all an item may still go to a taker who waits for it.
+    #[inline]
+    fn has_taker_without_room(&self) -> bool {
+        self.capacity.get() == 0 && self.takers.first().is_some()
+    }
+
+    /// Puts an item if there is room or a taker for it.
+    #[inline]
+    pub(super) fn try_put(&self, item: S::Item) -> Result<(), S::Item> {
+        if self.len() < self.capacity.get() || self.has_taker_without_room() {
+            self.accept(item);
+            Ok(())
+        } else {
+            Err(item)
+        }
+    }
+
+    /// Puts an item whether or not there is room.
+    #[inline]
+    pub(super) fn accept(&self, item: S::Item) {
+        let _mend = Inserting { handover: self, before: self.store.len() };
+        self.store.insert(item);
+    }
+
+    /// Puts an item once there is room, in the order in which putters came. Gives it back if
+    /// `deadline` passes before, if [`call_putters`](Handover::call_putters) ends the wait, or if nothing
+    /// can wait because the thread unwinds.
+    pub(super) fn wait_to_put(
+        &self,
+        item: S::Item,
+        blocked: Blocked,
+        deadline: Option<Instant>,
+    ) -> Result<(), S::Item> {
+        let mut item = Some(item);
+        let mut offered = Offered { handover: self, ticket: None };
+        let waited = park::until_called(blocked, deadline, |waiter| {
+            let item = item.take().expect("an item is offered once");
+            offered.ticket = Some(self.offer(item, waiter, 0));
+        });
+        if waited.is_err() {
+            return Err(item.expect("it was not offered"));
+        }
+        let ticket = offered.ticket.take().expect("it was offered");
+        match self.withdraw(ticket) {
+            None => Ok(()),
+            // There may be room since the deadline passed.
+            Some(item) => self.try_put(item),
+        }
+    }
+
+    /// Leaves an item beside the store until there is room.
+    pub(super) fn offer(&self, item: S::Item, waiter: Waiter, source: u32) -> OfferTicket {
+        let ticket = OfferTicket(self.offers_made.get());
+        self.offers_made.set(ticket.0 + 1);
+        self.offers.borrow_mut().push_back(Offer { ticket, source, waiter, item });
+        ticket
+    }
+
+    /// Takes an offer back; `None` if the item was accepted before.
+    pub(super) fn withdraw(&self, ticket: OfferTicket) -> Option<S::Item> {
+        let mut offers = self.offers.borrow_mut();
+        let place = offers.binary_search_by_key(&ticket, |offer| offer.ticket);
+        let withdrawn = place.ok().and_then(|place| offers.remove(place));
+        drop(offers);
+        withdrawn.map(|Offer { item, .. }| item)
+    }
+
+    /// Takes the first offer and calls its putter.
+    #[inline]
+    fn take_offer(&self) -> Option<S::Item> {
+        let mut offers = self.offers.borrow_mut();
+        // Whose wait has just been ended by something else takes its item back when it runs.
+        let first = offers.iter().position(|offer| offer.waiter.is_parked())?;
+        let offer = offers.remove(first);
+        drop(offers);
+        let Offer { source, waiter, item, .. } = offer?;
+        waiter.note_source(source);
+        local().hub.borrow_mut().call(waiter);
+        Some(item)
+    }
+
+    /// Moves offers in while there is room.
+    #[inline]
+    fn admit(&self) {
+        while self.len() < self.capacity.get() {
+            let Some(item) = self.take_offer() else { break };
+            self.accept(item);
+        }
+    }
+
+    // Taking.
+
+    /// Whether [`try_take`](Handover::try_take) would succeed.
+    pub(super) fn can_take(&self) -> bool {
+        self.len() > 0 || self.offers.borrow().iter().any(|offer| offer.waiter.is_parked())
+    }
+
+    /// Takes an item if there is one that is not reserved.
+    #[inline]
+    pub(super) fn try_take(&self) -> Option<S::Item> {
+        if self.len() == 0 {
+            return self.take_without_room();
+        }
+        let _mend = Removing(self);
+        self.store.remove()
+    }
+
+    /// Where there is no room at all, items go from hand to hand.
+    #[inline]
+    fn take_without_room(&self) -> Option<S::Item> {
+        let item = self.take_offer()?;
+        self.accepted.set(self.accepted.get() + 1);
+        Some(item)
+    }
+
+    /// Waits for an item, in the order in which takers came. `None` if `deadline` passes before, if
+    /// [`call_takers`](Handover::call_takers) ends the wait, or if nothing can wait because the
+    /// thread unwinds.
+    #[inline(always)]
+    pub(super) fn wait_to_take(
+        &self,
+        blocked: Blocked,
+        deadline: Option<Instant>,
+    ) -> Option<S::Item> {
+        match self.takers.wait(blocked, deadline, || self.release()) {
+            Ok(Wake::Called) => self.take_reserved(),
+            // One may have come since the deadline passed.
+            Ok(_) => self.try_take(),
+            Err(park::Unwinding) => None,
+        }
+    }
+
+    /// Takes a place among those who wait for an item. Whoever is called there owes
+    /// [`take_reserved`](Handover::take_reserved) or [`release`](Handover::release).
+    pub(super) fn enter_takers(&self, waiter: Waiter, source: u32) -> Ticket {
+        self.takers.enter(waiter, source)
+    }
+
+    pub(super) fn leave_takers(&self, ticket: Ticket) {
+        self.takers.leave(ticket);
+    }
+
+    /// What a taker was called for. `None` only after [`call_takers`](Handover::call_takers).
+    #[inline]
+    pub(super) fn take_reserved(&self) -> Option<S::Item> {
+        if self.reserved.get() == 0 {
+            return self.try_take();
+        }
+        let _mend = RemovingReserved { handover: self, before: self.store.len() };
+        self.store.remove()
+    }
+
+    /// A taker was called and cannot come: its item is for the next.
+    #[cold]
+    pub(super) fn release(&self) {
+        let Some(others) = self.reserved.get().checked_sub(1) else { return };
+        if !self.takers.call_one() {
+            self.reserved.set(others);
+        }
+    }
+
+    // Both.
+
+    /// Ends the waits of all takers, without items.
+    pub(super) fn call_takers(&self) {
+        self.takers.call_all();
+    }
+
+    /// Ends the waits of all putters. They take their items back.
+    pub(super) fn call_putters(&self) {
+        for offer in self.offers.borrow().iter().filter(|offer| offer.waiter.is_parked()) {
+            offer.waiter.note_source(offer.source);
+            local().hub.borrow_mut().call(offer.waiter.clone());
+        }
+    }
+
+    /// Changes how many items there is room for. Items for which there is none any more stay.
+    pub(super) fn resize(&self, capacity: usize) {
+        self.capacity.set(capacity);
+        self.admit();
+    }
+
+    /// Gives all items away, to be dropped by whoever knows that nothing is borrowed.
+    pub(super) fn take_all(&self) -> S {
+        self.store.take_all()
+    }
+}
+
+/// An item is being inserted. Once it is inside, whoever waits longest is called for it.
+struct Inserting<'a, S: Store> {
+    handover: &'a Handover<S>,
+    before: usize,
+}
+
+impl<S: Store> Drop for Inserting<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let handover = self.handover;
+        if handover.store.len() == self.before {
+            return;
+        }
+        handover.accepted.set(handover.accepted.get() + 1);
+        if handover.takers.call_one() {
+            handover.reserved.set(handover.reserved.get() + 1);
+        }
+    }
+}
+
+/// An item is being removed, so there may be room.
+struct Removing<'a, S: Store>(&'a Handover<S>);
+
+impl<S: Store> Drop for Removing<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.offers.borrow().is_empty() {
+            self.0.admit();
+        }
+    }
+}
+
+/// A reserved item is being removed. If that does not come about, it is for the next taker.
+struct RemovingReserved<'a, S: Store> {
+    handover: &'a Handover<S>,
+    before: usize,
+}
+
+impl<S: Store> Drop for RemovingReserved<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let handover = self.handover;
+        if handover.store.len() < self.before {
+            handover.reserved.set(handover.reserved.get() - 1);
+        } else {
+            handover.release();
+        }
+    }
+}
+
+/// An offer that is withdrawn should its putter be thrown out of the wait.
+struct Offered<'a, S: Store> {
+    handover: &'a Handover<S>,
+    ticket: Option<OfferTicket>,
+}
+
+impl<S: Store> Drop for Offered<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            drop(self.handover.withdraw(ticket));
+        }
+    }
+}
+
+impl<S: Store> fmt::Debug for Handover<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handover")
+            .field("len", &self.len())
+            .field("reserved", &self.reserved.get())
+            .field("takers_waiting", &self.takers_waiting())
+            .field("putters_waiting", &self.putters_waiting())
+            .finish_non_exhaustive()
+    }
+}
