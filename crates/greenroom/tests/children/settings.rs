@@ -125,7 +125,7 @@ pub(crate) const CASES: &[Case] = &[
                 let workers: Vec<_> = (0..pieces)
                     .map(|_| {
                         let all_there = Arc::clone(&all_there);
-                        spawn(move || offload(move || drop(all_there.wait())))
+                        spawn(move || offload(move || all_there.wait().is_leader()))
                     })
                     .collect();
                 for worker in workers {
