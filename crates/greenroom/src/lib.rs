@@ -51,16 +51,24 @@ pub mod time;
 
 pub mod sync;
 
+pub mod pool;
+
+pub mod fs;
 pub mod io;
 pub mod net;
 mod offload;
 
+pub mod process;
+pub mod signal;
+
 pub mod hub;
+pub mod hubs;
 
 pub mod debug;
 
 pub mod testing;
 
 pub use offload::offload;
+pub use pool::{GreenPile, GreenPool};
 pub use thread::{JoinError, JoinHandle, scope, spawn, spawn_after, spawn_after_local};
 pub use time::{Elapsed, Instant, sleep, sleep_until, with_timeout, yield_now};

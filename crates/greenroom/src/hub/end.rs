@@ -105,6 +105,8 @@ extern "C" fn on_end(_: *mut c_void) {
         refuse_late(local);
     }
     super::end(local);
+    super::remote::end(local);
+    crate::thread::local::end(&local.root);
     // If destructors armed new ones to the last.
     callback::forget_all(local);
     local::take_away();

@@ -27,7 +27,7 @@ use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
     debug::{Pulse, limit_from_env, watch_for_good},
-    hub::end::End,
+    hub::{end::End, remote::Post},
     thread::{Control, Waiter, errno::ErrnoPlace, registry::Registry, spawn::default_stack_size},
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Local {
     pub(crate) calls_in_a_row: Cell<u32>,
     /// All threads are to be ended at the next turn.
     pub(crate) abort: Cell<bool>,
+    /// The wait for what other OS threads send, once they can.
+    pub(crate) post: RefCell<Option<Rc<Post>>>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
@@ -148,6 +150,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         in_callback: Cell::new(false),
         calls_in_a_row: Cell::new(0),
         abort: Cell::new(false),
+        post: RefCell::default(),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
         draws: RefCell::new(Chance::from_seed(0)),

@@ -7,6 +7,7 @@
 pub(crate) mod callback;
 mod end;
 pub(crate) mod local;
+pub(crate) mod remote;
 
 use std::{
     error, fmt, io,
@@ -26,6 +27,7 @@ use callback::Terms;
 pub use callback::{Listener, Timer};
 pub use greenroom_hub::{Backend, UnknownBackend};
 use local::{existing, install, local};
+pub use remote::{Remote, RemoteError, RemoteJoinHandle};
 
 /// A look at this OS thread's hub.
 #[derive(Clone, Copy, Debug)]
@@ -352,6 +354,19 @@ pub fn notify_close(fd: RawFd) -> usize {
 /// [`notify_close`], and are not confused with waits for the new one.
 pub fn notify_reopened(fd: RawFd) -> usize {
     notify_close(fd)
+}
+
+/// A handle by which other OS threads can spawn green threads on this OS thread's hub.
+///
+/// # Panics
+///
+/// If this OS thread has no hub yet and none can be made, as with [`get`].
+///
+/// # Examples
+///
+/// [`Remote::spawn`] has one.
+pub fn remote() -> Remote {
+    remote::remote()
 }
 
 /// Whether several green threads may wait for the same fd in the same direction, in a queue.

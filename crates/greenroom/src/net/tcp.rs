@@ -229,12 +229,28 @@ impl TcpListener {
     /// What the last attempt failed with: in use, not ours, not allowed; or that the name cannot be
     /// resolved.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        first_success(address, TcpListener::bind_one)
+        first_success(address, |address| TcpListener::bind_one(address, false))
     }
 
-    fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    /// Listens on an address that others of the same user listen on as well, if they too were
+    /// bound like this (`SO_REUSEPORT`): the kernel deals new connections out among them. One for each of
+    /// [`hubs::run`](crate::hubs::run)'s hubs lets a server use all cores.
+    ///
+    /// A connection dealt to a listener that is closed before it accepts is reset: stop accepting last.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](TcpListener::bind).
+    pub fn bind_reuse_port(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        first_success(address, |address| TcpListener::bind_one(address, true))
+    }
+
+    fn bind_one(address: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
         let inner = socket::open::<std_net::TcpListener>(family(address), SocketType::STREAM)?;
         sockopt::set_socket_reuseaddr(inner.file(), true)?;
+        if shares_port {
+            sockopt::set_socket_reuseport(inner.file(), true)?;
+        }
         sys::bind(inner.file(), &SocketAddrAny::from(address))?;
         sys::listen(inner.file(), BACKLOG)?;
         Ok(TcpListener { inner })

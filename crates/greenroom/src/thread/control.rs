@@ -9,10 +9,11 @@ use greenroom_fiber::Fiber;
 use greenroom_hub as hub;
 
 use crate::{
-    hub::{Callback, local::Local},
+    hub::{Callback, local::Local, remote::Post},
     thread::{
         Blocked, join,
         link::{End, Links},
+        local::Locals,
         scope::Children,
         throw::{Limit, Throw},
     },
@@ -36,6 +37,8 @@ pub(crate) enum Waiter {
     Throw(Fiber<Control>),
     /// The OS thread's own stack, whose time is over.
     ThrowRoot(Rc<Control>),
+    /// The hub's wait for what other OS threads send.
+    Post(Rc<Post>),
 }
 
 impl Waiter {
@@ -44,7 +47,7 @@ impl Waiter {
         match self {
             Waiter::Thread(fiber) | Waiter::Throw(fiber) => Some(fiber),
             Waiter::Root(control) | Waiter::ThrowRoot(control) => Some(control),
-            Waiter::Call(_) => None,
+            Waiter::Call(_) | Waiter::Post(_) => None,
         }
     }
 
@@ -70,6 +73,7 @@ impl hub::Waiter for Waiter {
             Waiter::Call(callback) => callback.settle(wake),
             Waiter::Throw(fiber) => fiber.settle_throw(wake),
             Waiter::ThrowRoot(control) => control.settle_throw(wake),
+            Waiter::Post(post) => post.settle(wake),
         }
     }
 
@@ -111,6 +115,7 @@ pub(crate) struct Control {
     pub(crate) source: Cell<u32>,
     pub(crate) end: Cell<End>,
     pub(crate) links: Links,
+    pub(crate) locals: Locals,
     /// The scope it belongs to, if it borrows from one.
     pub(crate) children: Cell<Option<Rc<Children>>>,
     /// The handle is gone: nobody will ask how it ended.
@@ -140,6 +145,7 @@ impl Control {
             source: Cell::new(0),
             end: Cell::new(End::Returned),
             links: Links::default(),
+            locals: Locals::default(),
             children: Cell::new(None),
             detached: Cell::new(false),
             blocked: Cell::new(Blocked::NotStarted),

@@ -15,7 +15,7 @@ use greenroom_hub::Wake;
 use crate::{
     debug::say_panic,
     hub::local::local,
-    thread::{Blocked, Control, End, Link, Thread, ThreadId, control::State, park, throw::Thrown},
+    thread::{Blocked, Control, End, Link, SpawnError, Thread, ThreadId, control::State, park, throw::Thrown},
     time::deadline_after,
 };
 
@@ -164,6 +164,15 @@ impl<T> JoinHandle<T> {
         self.thread().unlink(link)
     }
 
+    /// Waits until the thread has ended, and leaves its result where it is.
+    ///
+    /// # Errors
+    ///
+    /// If the caller unwinds from a panic and so cannot wait.
+    pub(crate) fn wait_end(&self) -> Result<(), JoinError> {
+        if self.is_finished() { Ok(()) } else { self.wait(None) }
+    }
+
     #[inline(always)]
     fn wait(&self, timeout: Option<Duration>) -> Result<(), JoinError> {
         let fiber: &Fiber<Control> = &self.output;
@@ -178,7 +187,7 @@ impl<T> JoinHandle<T> {
         match wake {
             Ok(Wake::Expired | Wake::Called) => Ok(()),
             Ok(wake) => unreachable!("a join is not woken by {wake:?}"),
-            Err(park::Unwinding) => Err(JoinError(Ending::Unwinding)),
+            Err(park::Unwinding) => Err(JoinError::unwinding()),
         }
     }
 
@@ -239,6 +248,8 @@ enum Ending {
     Panicked(Mutex<Box<dyn Any + Send>>),
     Killed,
     Unstarted(Unstarted),
+    NotSpawned(SpawnError),
+    Orphaned,
     Unwinding,
 }
 
@@ -264,11 +275,35 @@ impl JoinError {
     #[cold]
     fn of(control: &Control) -> JoinError {
         let payload = control.take_panic().expect("a thread without a value left a reason");
+        JoinError::of_payload(payload)
+    }
+
+    pub(crate) fn of_payload(payload: Box<dyn Any + Send>) -> JoinError {
         JoinError(match payload.downcast_ref::<Unstarted>() {
             Some(&unstarted) => Ending::Unstarted(unstarted),
             None if end_of(&*payload) == End::Killed => Ending::Killed,
             None => Ending::Panicked(Mutex::new(payload)),
         })
+    }
+
+    /// Another hub could not spawn it.
+    pub(crate) fn not_spawned(error: SpawnError) -> JoinError {
+        JoinError(Ending::NotSpawned(error))
+    }
+
+    /// The process forked, and the other hub is not in this child.
+    pub(crate) fn orphaned() -> JoinError {
+        JoinError(Ending::Orphaned)
+    }
+
+    /// Whoever wants to wait unwinds from a panic.
+    pub(crate) fn unwinding() -> JoinError {
+        JoinError(Ending::Unwinding)
+    }
+
+    /// It was killed before it started.
+    pub(crate) fn killed_unstarted() -> JoinError {
+        JoinError(Ending::Unstarted(Unstarted { killed: true }))
     }
 
     /// True if the thread panicked.
@@ -284,7 +319,7 @@ impl JoinError {
 
     /// True if the thread never ran its function: it was cancelled, or killed before it started.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0, Ending::Unstarted(_))
+        matches!(self.0, Ending::Unstarted(_) | Ending::NotSpawned(_))
     }
 
     /// What the thread panicked with, to be looked at or given to
@@ -317,12 +352,23 @@ impl fmt::Display for JoinError {
             Ending::Unstarted(Unstarted { killed: true }) => {
                 f.write_str("the green thread was killed before it started")
             }
+            Ending::NotSpawned(error) => write!(f, "the green thread was not spawned: {error}"),
+            Ending::Orphaned => f.write_str(
+                "the green thread was on another hub, which is not in this forked process",
+            ),
             Ending::Unwinding => f.write_str("a thread that unwinds from a panic cannot wait"),
         }
     }
 }
 
-impl error::Error for JoinError {}
+impl error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.0 {
+            Ending::NotSpawned(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Prints that a thread panicked, if it did and nobody has asked yet.
 #[inline]

@@ -5,6 +5,7 @@
 
 pub(crate) mod join;
 pub(crate) mod link;
+pub(crate) mod local;
 pub(crate) mod scope;
 pub(crate) mod spawn;
 
@@ -23,6 +24,7 @@ use greenroom_hub::Interest;
 
 pub use join::{JoinError, JoinHandle};
 pub use link::{End, Link};
+pub use local::LocalKey;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
 
@@ -234,6 +236,7 @@ impl fmt::Display for Waiter {
             Waiter::Thread(fiber) | Waiter::Throw(fiber) => describe(fiber, f),
             Waiter::Root(_) | Waiter::ThrowRoot(_) => f.write_str("the root"),
             Waiter::Call(callback) => fmt::Display::fmt(callback, f),
+            Waiter::Post(_) => f.write_str("the hub, for what other OS threads send"),
         }
     }
 }

@@ -49,10 +49,10 @@ impl Registry {
         removed
     }
 
-    /// True if the thread `id`, which was given `slot`, has not ended.
-    pub(crate) fn is_alive(&self, slot: u32, id: u64) -> bool {
+    /// The thread `id`, which was given `slot`, if it has not ended.
+    pub(crate) fn find(&self, slot: u32, id: u64) -> Option<&Fiber<Control>> {
         let fiber = self.slots.get(slot as usize).and_then(Option::as_ref);
-        fiber.is_some_and(|fiber| fiber.id() == id)
+        fiber.filter(|fiber| fiber.id() == id)
     }
 
     pub(crate) fn len(&self) -> usize {

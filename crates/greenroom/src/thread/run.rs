@@ -61,6 +61,7 @@ fn run_ready(local: &Local) -> bool {
             Some(Waiter::Thread(fiber) | Waiter::Throw(fiber)) => resume(local, fiber),
             Some(Waiter::Root(_) | Waiter::ThrowRoot(_)) => return true,
             Some(Waiter::Call(callback)) => callback.run(local),
+            Some(Waiter::Post(post)) => post.run(local),
             None => return false,
         }
     }

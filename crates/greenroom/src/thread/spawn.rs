@@ -16,7 +16,7 @@ use greenroom_hub::TimerKey;
 
 use crate::{
     hub::local::{Local, existing, local, try_local},
-    thread::{Blocked, Control, JoinHandle, Waiter, join::Unstarted, link, throw::Throw},
+    thread::{self, Blocked, Control, JoinHandle, Thread, Waiter, join::Unstarted, link, throw::Throw},
     time::deadline_after,
 };
 
@@ -272,6 +272,7 @@ pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
             fiber.set_panic(payload);
         }
         link::run(fiber);
+        thread::local::end(fiber);
     });
     value
 }
@@ -283,6 +284,7 @@ fn ended_early(drop_closure: impl FnOnce()) {
         let unstarted = || Box::new(Unstarted { killed: !fiber.cancelled.get() }) as Box<_>;
         fiber.set_panic(outcome.err().unwrap_or_else(unstarted));
         link::run(fiber);
+        thread::local::end(fiber);
     });
 }
 
@@ -300,13 +302,21 @@ pub(crate) struct Owner {
 impl Owner {
     /// The green thread that runs now; `None` on an OS thread's own stack, which outlives its hub.
     pub(crate) fn current() -> Option<Owner> {
-        Fiber::<Control>::with_current(|fiber| {
-            fiber.map(|fiber| Owner { slot: fiber.slot.get(), id: fiber.id() })
-        })
+        Fiber::<Control>::with_current(|fiber| fiber.map(Owner::of))
+    }
+
+    pub(crate) fn of(fiber: &Fiber<Control>) -> Owner {
+        Owner { slot: fiber.slot.get(), id: fiber.id() }
+    }
+
+    /// The green thread itself, if it is alive.
+    pub(crate) fn thread(self, local: &Local) -> Option<Thread> {
+        let fiber = local.threads.borrow().find(self.slot, self.id).cloned();
+        fiber.map(Thread::from_fiber)
     }
 
     pub(crate) fn is_alive(self, local: &Local) -> bool {
-        local.threads.borrow().is_alive(self.slot, self.id)
+        local.threads.borrow().find(self.slot, self.id).is_some()
     }
 }
 

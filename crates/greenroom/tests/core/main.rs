@@ -31,6 +31,7 @@ mod offload;
 mod os_threads;
 
 mod errno;
+mod green_local;
 mod heirs;
 mod thread_end;
 mod unwinding;

@@ -1,0 +1,444 @@
+//! A way into a hub from other OS threads: what is sent there is spawned there.
+//!
+//! Knows the mailbox and a queue of functions; what they do it never learns. They are called on the
+//! hub's own stack, as callbacks are, in the order in which they were sent.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    collections::VecDeque,
+    error, fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use greenroom_hub::{Instant, Mailbox, Wake, WakeId};
+
+use crate::{
+    debug::say_panic,
+    hub::local::{Local, local},
+    thread::{
+        Blocked, Builder, JoinError, Waiter, join, park, spawn::Owner, throw::assert_can_unwind,
+    },
+    time::deadline_after,
+};
+
+/// Functions sent to a hub that has not come to them yet, at most.
+const JOBS_MAX: usize = 1 << 20;
+
+/// Spawns green threads on the hub it was made on, from any OS thread. Made by
+/// [`hub::remote`](crate::hub::remote).
+///
+/// `Send`, `Sync`, and cheap to clone. While one exists, a root that waits on that hub is not
+/// deadlocked: somebody may still send it work. What is sent begins when the hub is in its loop, that is
+/// while its root waits for something; it is begun in the order in which it was sent.
+pub struct Remote {
+    shared: Arc<Shared>,
+    mailbox: Mailbox,
+}
+
+type Job = Box<dyn FnOnce(&Local) + Send>;
+
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// The hub's wait for jobs, until it is called.
+    wait: Option<WakeId>,
+    remotes: usize,
+    has_ended: bool,
+}
+
+impl Remote {
+    /// Starts a green thread on this hub.
+    ///
+    /// Costs an allocation or two, and a system call if the hub sleeps.
+    ///
+    /// # Errors
+    ///
+    /// If the hub's OS thread has ended, or a million functions are waiting for it already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::mpsc, thread};
+    /// use greenroom::{hub, yield_now};
+    ///
+    /// let here = hub::remote();
+    /// let other = thread::spawn(move || {
+    ///     let sum = here.spawn(|| {
+    ///         yield_now(); // a green thread of the hub that made the `Remote`
+    ///         40 + 2
+    ///     })?;
+    ///     Ok::<_, hub::RemoteError>(sum.join().unwrap())
+    /// });
+    /// let sum = greenroom::offload(|| other.join().unwrap())?;
+    /// assert_eq!(sum, 42);
+    /// # Ok::<(), hub::RemoteError>(())
+    /// ```
+    pub fn spawn<F, T>(&self, f: F) -> Result<RemoteJoinHandle<T>, RemoteError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let ending = Arc::new(Ending::default());
+        let finisher = Finisher(Arc::clone(&ending));
+        self.post(Box::new(move |_| {
+            let place = Arc::clone(&finisher.0);
+            match Builder::new().spawn(move || finisher.run(f)) {
+                Ok(handle) => {
+                    let known = place.thread.set(Owner::of(handle.fiber()));
+                    debug_assert!(known.is_ok(), "a job starts one thread");
+                }
+                Err(error) => place.finish(Err(JoinError::not_spawned(error))),
+            }
+        }))?;
+        Ok(RemoteJoinHandle { ending, remote: self.clone() })
+    }
+
+    fn post(&self, job: Job) -> Result<(), RemoteError> {
+        let mut state = self.shared.lock();
+        if state.has_ended {
+            return Err(RemoteError::Ended);
+        }
+        if state.jobs.len() >= JOBS_MAX {
+            return Err(RemoteError::Full);
+        }
+        state.jobs.push_back(job);
+        let wait = state.wait.take();
+        drop(state);
+        if let Some(id) = wait {
+            self.mailbox.wake(id);
+        }
+        Ok(())
+    }
+}
+
+impl Clone for Remote {
+    fn clone(&self) -> Remote {
+        self.shared.lock().remotes += 1;
+        Remote { shared: Arc::clone(&self.shared), mailbox: self.mailbox.clone() }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.remotes -= 1;
+        // The hub need not wait any more, and would not know.
+        let wait = if state.remotes == 0 { state.wait.take() } else { None };
+        drop(state);
+        if let Some(id) = wait {
+            self.mailbox.wake(id);
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("Remote")
+            .field("waiting", &state.jobs.len())
+            .field("has_ended", &state.has_ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why something could not be sent to another hub. What was sent was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The hub's OS thread has ended.
+    Ended,
+    /// A million functions wait for the hub already; it is not in its loop, or does not keep up.
+    Full,
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RemoteError::Ended => f.write_str("the other hub has ended with its OS thread"),
+            RemoteError::Full => write!(
+                f,
+                "{JOBS_MAX} functions wait for the other hub already; its root must wait for \
+                 something, for that is when the hub runs them"
+            ),
+        }
+    }
+}
+
+impl error::Error for RemoteError {}
+
+/// Owns the right to wait for the end of a green thread on another hub, and to have what it
+/// returned. Made by [`Remote::spawn`].
+///
+/// `Send`, so any OS thread may join. Dropping it lets the thread run on by itself.
+#[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
+pub struct RemoteJoinHandle<T> {
+    ending: Arc<Ending<T>>,
+    remote: Remote,
+}
+
+impl<T> RemoteJoinHandle<T> {
+    /// Waits until the thread has ended, and returns what its function returned.
+    ///
+    /// # Errors
+    ///
+    /// If the thread panicked, was killed, or never started because its hub ended. Called while this
+    /// thread unwinds from a panic: that it may not wait.
+    pub fn join(self) -> Result<T, JoinError> {
+        match self.ending.wait(None) {
+            Some(outcome) => outcome,
+            None => unreachable!("a wait without a deadline ends with an outcome"),
+        }
+    }
+
+    /// Waits until the thread has ended, for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the thread is still alive by then.
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
+        let deadline = deadline_after(&local().hub.borrow(), timeout);
+        self.ending.wait(Some(deadline)).ok_or(self)
+    }
+
+    /// True if the thread has ended, so that joining does not wait.
+    pub fn is_finished(&self) -> bool {
+        self.ending.lock().outcome.is_some()
+    }
+
+    /// Has the thread killed when its hub comes to it: [`Thread::kill`](crate::thread::Thread::kill).
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// Under `panic = "abort"`.
+    pub fn kill(&self) -> Result<(), RemoteError>
+    where
+        T: Send + 'static,
+    {
+        assert_can_unwind("killing");
+        self.ending.is_killed.store(true, Ordering::Relaxed);
+        let ending = Arc::clone(&self.ending);
+        self.remote.post(Box::new(move |local| {
+            let owner = ending.thread.get().copied();
+            let thread = owner.and_then(|owner| owner.thread(local));
+            if let Some(thread) = thread {
+                thread.kill();
+            }
+        }))
+    }
+}
+
+impl<T> fmt::Debug for RemoteJoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteJoinHandle")
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a thread ended, for whoever waits on another OS thread.
+pub(crate) struct Ending<T> {
+    state: Mutex<EndingState<T>>,
+    /// Which thread it is, once that is spawned.
+    thread: OnceLock<Owner>,
+    /// Somebody wants it to end.
+    is_killed: AtomicBool,
+}
+
+struct EndingState<T> {
+    outcome: Option<Result<T, JoinError>>,
+    waiter: Option<(Mailbox, WakeId)>,
+}
+
+impl<T> Default for Ending<T> {
+    fn default() -> Ending<T> {
+        let state = EndingState { outcome: None, waiter: None };
+        Ending {
+            state: Mutex::new(state),
+            thread: OnceLock::new(),
+            is_killed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<T> Ending<T> {
+    /// The lock is held for a move, and nothing of the user's runs meanwhile.
+    fn lock(&self) -> MutexGuard<'_, EndingState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, outcome: Result<T, JoinError>) {
+        let mut state = self.lock();
+        state.outcome = Some(outcome);
+        let waiter = state.waiter.take();
+        drop(state);
+        if let Some((mailbox, id)) = waiter {
+            mailbox.wake(id);
+        }
+    }
+
+    /// `None` if the deadline has passed.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Result<T, JoinError>> {
+        loop {
+            if let Some(outcome) = self.lock().outcome.take() {
+                return Some(outcome);
+            }
+            let what = Blocked::Call(&"a green thread of another hub to end");
+            let wake = park::until_posted(what, deadline, |id| {
+                let mailbox = local().hub.borrow().mailbox();
+                let mut state = self.lock();
+                if state.outcome.is_some() {
+                    drop(state);
+                    mailbox.wake(id);
+                } else {
+                    state.waiter = Some((mailbox, id));
+                }
+            });
+            match wake {
+                Ok(Wake::Expired) => return self.lock().outcome.take(),
+                Ok(Wake::Called) => {}
+                Ok(Wake::Orphaned) => return Some(Err(JoinError::orphaned())),
+                Ok(wake) => unreachable!("a remote join is not ended by {wake:?}"),
+                Err(park::Unwinding) => return Some(Err(JoinError::unwinding())),
+            }
+        }
+    }
+}
+
+/// Goes with a job, and sees to it that whoever waits hears of its end, run or not.
+pub(crate) struct Finisher<T>(pub(crate) Arc<Ending<T>>);
+
+impl<T> Finisher<T> {
+    fn run(self, f: impl FnOnce() -> T) {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(value) => self.0.finish(Ok(value)),
+            // Nobody will ask: then it is told here, as that of any thread nobody joins.
+            Err(payload) if Arc::strong_count(&self.0) == 1 => resume_unwind(payload),
+            Err(payload) => self.0.finish(Err(JoinError::of_payload(payload))),
+        }
+    }
+}
+
+impl<T> Drop for Finisher<T> {
+    fn drop(&mut self) {
+        if self.0.lock().outcome.is_none() && Arc::strong_count(&self.0) > 1 {
+            // After `run` the outcome may have been taken: then nobody waits either.
+            let killed = self.0.is_killed.load(Ordering::Relaxed);
+            self.0.finish(Err(JoinError::of_payload(Box::new(join::Unstarted { killed }))));
+        }
+    }
+}
+
+/// The hub's side: waits for jobs, as a waiter of its own kind.
+pub(crate) struct Post {
+    shared: Arc<Shared>,
+    /// In the ready queue, or not waiting at all.
+    is_awake: Cell<bool>,
+    /// The process forked: those who knew of the wait are in the parent.
+    is_orphaned: Cell<bool>,
+}
+
+impl Shared {
+    /// The lock is held for a push or a take, and nothing of the user's runs meanwhile.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Post {
+    pub(crate) fn settle(&self, wake: Wake) -> bool {
+        self.is_orphaned.set(self.is_orphaned.get() || wake == Wake::Orphaned);
+        !self.is_awake.replace(true)
+    }
+
+    /// The loop's part: calls what has been sent, and waits for more while anybody could send it.
+    pub(crate) fn run(self: Rc<Self>, local: &Local) {
+        let mut state = self.shared.lock();
+        if self.is_orphaned.take() {
+            state.wait = None;
+        }
+        let jobs = std::mem::take(&mut state.jobs);
+        drop(state);
+        for job in jobs {
+            if let Err(payload) = local.as_callback(|| job(local)) {
+                tell(local, payload);
+            }
+        }
+        self.wait(local);
+    }
+
+    fn wait(self: Rc<Self>, local: &Local) {
+        let mut state = self.shared.lock();
+        if !state.jobs.is_empty() {
+            local.hub.borrow_mut().queue(Waiter::Post(Rc::clone(&self)));
+        } else if state.remotes > 0 && state.wait.is_none() {
+            self.is_awake.set(false);
+            state.wait = Some(local.hub.borrow_mut().expect(Waiter::Post(Rc::clone(&self))));
+        }
+    }
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").field("is_awake", &self.is_awake.get()).finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn tell(local: &Local, payload: Box<dyn Any + Send>) {
+    say_panic(format_args!("a function sent by another OS thread {}", join::telling(&*payload)));
+    std::mem::forget(local.as_callback(|| drop(payload)));
+}
+
+/// [`hub::remote`](crate::hub::remote).
+pub(super) fn remote() -> Remote {
+    let local = local();
+    let post = local.post.borrow().clone();
+    let post = post.unwrap_or_else(|| {
+        let shared = Arc::new(Shared { state: Mutex::default() });
+        let post =
+            Rc::new(Post { shared, is_awake: Cell::new(true), is_orphaned: Cell::new(false) });
+        local.post.replace(Some(Rc::clone(&post)));
+        post
+    });
+    post.shared.lock().remotes += 1;
+    let is_idle = post.is_awake.get() && post.shared.lock().jobs.is_empty();
+    if is_idle {
+        Rc::clone(&post).wait(local);
+    }
+    // Asked for after the wait was announced: a child of a fork has a new one from then on.
+    let mailbox = local.hub.borrow().mailbox();
+    Remote { shared: Arc::clone(&post.shared), mailbox }
+}
+
+/// The end of the hub: what was sent and not begun is dropped, and those who wait for it hear.
+pub(super) fn end(local: &Local) {
+    let Some(post) = local.post.take() else { return };
+    let mut state = post.shared.lock();
+    state.has_ended = true;
+    let (jobs, wait) = (std::mem::take(&mut state.jobs), state.wait.take());
+    drop(state);
+    if let Some(id) = wait {
+        let waiter = local.hub.borrow_mut().unexpect(id);
+        drop(waiter);
+    }
+    for job in jobs {
+        if let Err(payload) = local.as_callback(|| drop(job)) {
+            tell(local, payload);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Several hubs at once: one for each core, with nothing shared between them.
+//!
+//! Knows OS threads; what runs on them is the caller's. Where a socket is bound by all of them, the kernel
+//! shares the connections out.
+
+use std::{num::NonZero, panic::resume_unwind, sync::Arc, thread};
+
+use crate::hub::remote::{Ending, Finisher};
+
+/// How many hubs are worth having: as many as this process may use cores at once.
+///
+/// ```
+/// assert!(greenroom::hubs::available() >= 1);
+/// ```
+pub fn available() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Calls `f` on `count` OS threads at once, each of which has a hub of its own, and waits for what
+/// they return.
+///
+/// `f` is given a number from zero up, and returned is what each returned, in that order. This is how a
+/// server uses all cores: each hub binds the same address by
+/// [`TcpListener::bind_reuse_port`](crate::net::TcpListener::bind_reuse_port), and the kernel
+/// deals new connections out among them. Nothing is shared but what `f` borrows; so hubs are told to
+/// stop by something of [`sync::shared`](crate::sync::shared), or sent work by a
+/// [`Remote`](crate::hub::Remote).
+///
+/// Other green threads of the caller's hub go on meanwhile. If the caller is killed or out of time, the
+/// OS threads cannot be: its whole hub then stands still until they have returned. So tell them to
+/// stop first.
+///
+/// # Panics
+///
+/// With what the first of them panicked with, when all have ended. If `count` is zero, or an OS thread
+/// cannot be started (those that were run to their end first).
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{hubs, net::TcpListener};
+///
+/// let address = TcpListener::bind_reuse_port("127.0.0.1:0")?.local_addr()?;
+/// let listening = hubs::run(2, |_| {
+///     // To be served by green threads of this hub, and only of this one.
+///     let listener = TcpListener::bind_reuse_port(address)?;
+///     listener.local_addr()
+/// });
+/// for at in listening {
+///     assert_eq!(at?, address);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn run<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    assert!(count > 0, "no hubs at all would do nothing");
+    let f = &f;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|number| {
+                let ending = Arc::new(Ending::<()>::default());
+                let finisher = Finisher(Arc::clone(&ending));
+                let builder = thread::Builder::new().name(format!("hub-{number}"));
+                let thread = builder.spawn_scoped(scope, move || {
+                    let _finisher = finisher;
+                    f(number)
+                });
+                (thread, ending)
+            })
+            .collect();
+        let mut results = Vec::with_capacity(count);
+        let mut failure = None;
+        for (thread, ending) in threads {
+            // So that the join does not block this hub.
+            drop(ending.wait(None));
+            match thread {
+                Ok(thread) => match thread.join() {
+                    Ok(value) => results.push(value),
+                    Err(payload) => drop(failure.get_or_insert(payload)),
+                },
+                Err(error) => panic!("an OS thread for another hub cannot be started: {error}"),
+            }
+        }
+        match failure {
+            Some(payload) => resume_unwind(payload),
+            None => results,
+        }
+    })
+}
