@@ -16,7 +16,7 @@ use rustix::{event::Timespec, io::Errno};
 
 use crate::{
     hub::local::{Local, existing, try_local},
-    io::{Interest, ListenError, closed, is_ready, is_shut, timed_out},
+    io::{Interest, ListenError, closed, is_ready, is_shut, timed_out, trampoline},
     thread::{
         Waiter,
         park::{self, Source, Unwinding},
@@ -304,6 +304,22 @@ impl<F: AsFd> Descriptor<F> {
             end => waited(end, fd, interest),
         }
     }
+}
+
+/// Calls `op` until it does not say "would block"; in between waits until `fd` is ready, which the
+/// hub knows by its number only.
+///
+/// For fds that other processes share, whose mode is not ours to change: `op` may not rely on it.
+pub(crate) fn when_foreign_ready<T>(
+    fd: impl AsFd,
+    interest: Interest,
+    mut op: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+) -> io::Result<T> {
+    if let Some(local) = existing() {
+        park::count_call(local);
+    }
+    let fd = fd.as_fd();
+    until_done(|| op(fd), || trampoline(fd, interest, None))
 }
 
 /// The only loop of its kind: calls `op` until it does not say "would block", and `wait` whenever

@@ -62,6 +62,16 @@ impl<F: AsFd> GreenFd<F> {
         Ok(GreenFd { inner: Descriptor::new(file)? })
     }
 
+    /// Takes a file that was opened non-blocking.
+    pub(crate) fn already_nonblocking(file: F) -> GreenFd<F> {
+        GreenFd { inner: Descriptor::already_nonblocking(file) }
+    }
+
+    /// The same for a duplicate of this file. The two share their timeouts.
+    pub(crate) fn duplicate(&self, duplicate: F) -> GreenFd<F> {
+        GreenFd { inner: self.inner.duplicate(duplicate) }
+    }
+
     /// The file. Calls on it may say "would block"; [`when_ready`](GreenFd::when_ready) makes them
     /// wait.
     pub fn get_ref(&self) -> &F {

@@ -1,7 +1,24 @@
 //! Waiting for fds.
 //!
-//! [`trampoline`] waits until any fd is ready. [`GreenFd`] makes reads and writes of any pollable
-//! fd (a pipe, a terminal, an eventfd) wait greenly. Sockets are in [`net`](crate::net).
+//! [`trampoline`] waits until any fd is ready. [`pipe`] makes a pipe, [`stdin`] reads standard
+//! input, and [`GreenFd`] makes reads and writes of any pollable fd (a terminal, an eventfd) wait
+//! greenly. Sockets are in [`net`](crate::net), files in [`fs`](crate::fs).
+//!
+//! All of them implement std's [`Read`](std::io::Read) and [`Write`](std::io::Write), so what std builds on
+//! these works, and waits greenly:
+//!
+//! ```
+//! use std::io::{self, BufRead, BufReader, Write};
+//! use greenroom::io::pipe;
+//!
+//! let (first, mut input) = pipe()?;
+//! let (output, mut second) = pipe()?;
+//! greenroom::spawn(move || io::copy(&mut &first, &mut second).unwrap());
+//! greenroom::spawn(move || input.write_all(b"one\ntwo\n").unwrap());
+//! let lines: io::Result<Vec<String>> = BufReader::new(output).lines().collect();
+//! assert_eq!(lines?, ["one", "two"]);
+//! # Ok::<(), io::Error>(())
+//! ```
 //!
 //! `descriptor` holds the one loop that tries a call, waits where it would block, and tries again.
 //! Knows no protocols and no addresses.
@@ -9,6 +26,9 @@
 mod descriptor;
 mod error;
 mod fd;
+
+mod pipe;
+mod stdin;
 
 use std::{
     io,
@@ -24,10 +44,13 @@ use crate::{
 
 pub(crate) use descriptor::Descriptor;
 use descriptor::waited;
+pub(crate) use descriptor::when_foreign_ready;
 pub use error::{ListenError, is_closed};
 pub(crate) use error::{closed, timed_out};
 pub use fd::GreenFd;
 pub use greenroom_hub::Interest;
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use stdin::{Lines, Stdin, stdin};
 
 /// How many parts of a buffer one call takes at most (`UIO_MAXIOV`): `readv` and `writev` are given
 /// no more by rustix, `recvmsg` and `sendmsg` refuse more (`EMSGSIZE`).

@@ -1,0 +1,320 @@
+//! How a child process is started: std's `Command`, whose children are green.
+//!
+//! Knows what std knows. The one thing it keeps besides is which streams were set, for std does
+//! not tell, and [`output`](Command::output) must leave those alone.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{self, CommandArgs, CommandEnvs, ExitStatus, Output, Stdio},
+};
+
+use crate::process::Child;
+
+/// Starts processes, as [`std::process::Command`] does.
+///
+/// The builder's methods are std's, and none of them waits or makes a system call. What is missing
+/// here, such as `pre_exec`, is there through [`as_std_mut`](Command::as_std_mut).
+///
+/// It belongs to no hub and may go to another OS thread.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::process::Command;
+///
+/// let output = Command::new("echo").arg("hello").output()?;
+/// assert!(output.status.success());
+/// assert_eq!(output.stdout, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Command {
+    inner: process::Command,
+    /// Which of input, output and error were set.
+    is_set: [bool; 3],
+}
+
+const INPUT: usize = 0;
+const OUTPUT: usize = 1;
+const ERROR: usize = 2;
+
+impl Command {
+    /// Starts `program`, which is looked for in `PATH` if it is a plain name; without arguments, in our
+    /// environment and directory, with our standard streams.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        process::Command::new(program).into()
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.arg(argument);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
+        self.inner.args(arguments);
+        self
+    }
+
+    /// Sets the argument before the first: what the program is told that it is called.
+    pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.arg0(name);
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.env(name, value);
+        self
+    }
+
+    /// Sets variables of the child's environment.
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> &mut Command {
+        self.inner.envs(variables);
+        self
+    }
+
+    /// Takes a variable out of the child's environment.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.env_remove(name);
+        self
+    }
+
+    /// Gives the child an environment of nothing but what is set from here on.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.inner.env_clear();
+        self
+    }
+
+    /// Sets the child's working directory.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
+        self.inner.current_dir(directory);
+        self
+    }
+
+    /// Sets the child's standard input: ours if it is not set, or none for [`output`](Command::output).
+    ///
+    /// Besides what std takes, an end of a [pipe](crate::io::pipe) or an fd will do, which becomes
+    /// blocking again, as the child expects.
+    ///
+    /// # Examples
+    ///
+    /// One program's output is another's input:
+    ///
+    /// ```
+    /// use greenroom::process::{Command, Stdio};
+    ///
+    /// let mut first = Command::new("echo").arg("b\na").stdout(Stdio::piped()).spawn()?;
+    /// let words = first.stdout.take().unwrap();
+    /// let sorted = Command::new("sort").stdin(words).output()?;
+    /// assert_eq!(sorted.stdout, b"a\nb\n");
+    /// assert!(first.wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdin(&mut self, input: impl Into<Stdio>) -> &mut Command {
+        self.inner.stdin(input);
+        self.is_set[INPUT] = true;
+        self
+    }
+
+    /// Sets the child's standard output: ours if it is not set, or a pipe for
+    /// [`output`](Command::output).
+    pub fn stdout(&mut self, output: impl Into<Stdio>) -> &mut Command {
+        self.inner.stdout(output);
+        self.is_set[OUTPUT] = true;
+        self
+    }
+
+    /// Sets the child's standard error, as [`stdout`](Command::stdout) sets its output.
+    pub fn stderr(&mut self, error: impl Into<Stdio>) -> &mut Command {
+        self.inner.stderr(error);
+        self.is_set[ERROR] = true;
+        self
+    }
+
+    /// Sets the user that the child runs as. Makes std fork.
+    pub fn uid(&mut self, id: u32) -> &mut Command {
+        self.inner.uid(id);
+        self
+    }
+
+    /// Sets the group that the child runs as. Makes std fork.
+    pub fn gid(&mut self, id: u32) -> &mut Command {
+        self.inner.gid(id);
+        self
+    }
+
+    /// Puts the child into this process group; 0 makes a new one, which ctrl-c does not reach.
+    pub fn process_group(&mut self, group: i32) -> &mut Command {
+        self.inner.process_group(group);
+        self
+    }
+
+    /// Starts the child. Its streams are our own, unless they were set.
+    ///
+    /// Holds the loop for about half a millisecond: see [the module](super). Does not wait, so it
+    /// works in hub callbacks and destructors too, and cannot be killed half-way.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such program, or it cannot be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    /// use std::io::ErrorKind;
+    ///
+    /// let missing = Command::new("/no/such/program").spawn().unwrap_err();
+    /// assert_eq!(missing.kind(), ErrorKind::NotFound);
+    /// let status = Command::new("true").spawn()?.wait()?;
+    /// assert!(status.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        Child::from_std(self.inner.spawn()?)
+    }
+
+    /// Starts the child and waits until it has ended. Its streams are our own, unless they were set;
+    /// if its input is a pipe, that is closed.
+    ///
+    /// If the waiter is killed, or its [time](crate::with_timeout) is over, the child lives on, and no
+    /// handle to it is left: keep a [`Child`] if that matters.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait`].
+    ///
+    /// # Panics
+    ///
+    /// In a hub callback, which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let status = Command::new("sh").args(["-c", "exit 3"]).status()?;
+    /// assert_eq!(status.code(), Some(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts the child, waits until it has ended, and returns what it wrote. Output and error are read
+    /// unless they were set, and it has no input unless that was set: set them here and not through
+    /// std's type, which does not tell.
+    ///
+    /// If the waiter is killed, or its [time](crate::with_timeout) is over, the child lives on, as with
+    /// [`status`](Command::status); it meets broken pipes when it writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
+    ///
+    /// # Panics
+    ///
+    /// In a hub callback, which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let output = Command::new("sh").args(["-c", "echo fine; echo bad >&2"]).output()?;
+    /// assert_eq!((&*output.stdout, &*output.stderr), (&b"fine\n"[..], &b"bad\n"[..]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn output(&mut self) -> io::Result<Output> {
+        self.spawn_for_output()?.wait_with_output()
+    }
+
+    fn spawn_for_output(&mut self) -> io::Result<Child> {
+        self.set_unset(Stdio::null, Stdio::piped);
+        let child = self.spawn();
+        // What std does with those that nobody has set.
+        self.set_unset(Stdio::inherit, Stdio::inherit);
+        child
+    }
+
+    fn set_unset(&mut self, input: fn() -> Stdio, others: fn() -> Stdio) {
+        if !self.is_set[INPUT] {
+            self.inner.stdin(input());
+        }
+        if !self.is_set[OUTPUT] {
+            self.inner.stdout(others());
+        }
+        if !self.is_set[ERROR] {
+            self.inner.stderr(others());
+        }
+    }
+
+    /// Becomes the program: on success this never returns, and nothing is unwound or flushed.
+    /// Returns why that failed.
+    ///
+    /// Green threads end with the process image; so do timers and helpers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let error = Command::new("/no/such/program").exec();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// ```
+    pub fn exec(&mut self) -> io::Error {
+        self.inner.exec()
+    }
+
+    /// The program.
+    pub fn get_program(&self) -> &OsStr {
+        self.inner.get_program()
+    }
+
+    /// The arguments.
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        self.inner.get_args()
+    }
+
+    /// What was set of the environment, or removed.
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        self.inner.get_envs()
+    }
+
+    /// The working directory, if it was set.
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.inner.get_current_dir()
+    }
+
+    /// The std command.
+    pub fn as_std(&self) -> &process::Command {
+        &self.inner
+    }
+
+    /// The std command, to set what has no method here. Set streams here all the same: see
+    /// [`output`](Command::output).
+    pub fn as_std_mut(&mut self) -> &mut process::Command {
+        &mut self.inner
+    }
+
+    /// The std command, to be started without a hub.
+    pub fn into_std(self) -> process::Command {
+        self.inner
+    }
+}
+
+impl From<process::Command> for Command {
+    /// Takes a std command. Streams that were set there count as not set: see
+    /// [`output`](Command::output).
+    fn from(inner: process::Command) -> Command {
+        Command { inner, is_set: [false; 3] }
+    }
+}
