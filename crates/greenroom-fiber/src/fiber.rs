@@ -266,6 +266,12 @@ impl<C: 'static> Fiber<C> {
         self.head().header.state.get() != State::Fresh
     }
 
+    /// Whether [`Fiber::resume`] would run it: it neither runs, nor waits for a fiber that it has
+    /// resumed, nor has finished.
+    pub fn is_resumable(&self) -> bool {
+        self.head().header.state.get().is_resumable()
+    }
+
     /// Whether its closure has returned or panicked.
     pub fn is_finished(&self) -> bool {
         self.head().header.state.get().is_finished()

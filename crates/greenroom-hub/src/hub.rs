@@ -2,7 +2,7 @@
 //!
 //! Decides nothing: what happens when is in `turn.rs`, and each part knows its own rules.
 
-use std::{io, os::fd::RawFd};
+use std::{io, os::fd::RawFd, time::Duration};
 
 use rustix::io::Errno;
 
@@ -58,6 +58,9 @@ pub struct Hub<W: Waiter> {
     pub(crate) fork: ForkWatch,
     pub(crate) turns: u64,
     pub(crate) sleeps: u64,
+    /// When the turn began, without the time that it slept.
+    pub(crate) began: Instant,
+    pub(crate) longest_turn: Duration,
 }
 
 /// Counts since the hub was made, and how much it holds now.
@@ -68,6 +71,9 @@ pub struct Stats {
     pub turns: u64,
     /// Turns in which it slept, or would have if the kernel had not had something at once.
     pub sleeps: u64,
+    /// The longest that a turn has taken so far, without the time it slept: for so long nobody looked
+    /// at timers and fds. The turn that goes on now does not count yet.
+    pub longest_turn: Duration,
     /// Waits that ended because a deadline passed.
     pub expired: u64,
     /// Waits that ended because an fd was ready.
@@ -112,6 +118,7 @@ impl<W: Waiter> Hub<W> {
         poller.watch_bell(inbox.bell())?;
         Ok(Hub {
             now: clock.now(),
+            began: clock.now(),
             clock,
             timers: Timers::new(),
             due: Vec::new(),
@@ -127,6 +134,7 @@ impl<W: Waiter> Hub<W> {
             fork: ForkWatch::new()?,
             turns: 0,
             sleeps: 0,
+            longest_turn: Duration::ZERO,
         })
     }
 
@@ -321,6 +329,7 @@ impl<W: Waiter> Hub<W> {
         Stats {
             turns: self.turns,
             sleeps: self.sleeps,
+            longest_turn: self.longest_turn,
             ready: self.ready.len(),
             timers: self.timers.len(),
             listeners: self.listeners.len(),

@@ -68,6 +68,8 @@ impl<W: Waiter> Hub<W> {
         }
         self.listeners.rearm(&mut self.poller, &mut self.ready);
         self.now = self.clock.now();
+        self.longest_turn = self.longest_turn.max(self.now.saturating_since(self.began));
+        self.began = self.now;
         self.fire();
     }
 
@@ -86,7 +88,10 @@ impl<W: Waiter> Hub<W> {
         // Chores may have forked, and the child must not take what the kernel has for its parent.
         self.notice_fork();
         let outcome = if self.is_idle() {
-            self.sleep()?
+            let slept = self.sleep();
+            // Only whoever has slept pays for a second look at the clock.
+            self.began = self.clock.now();
+            slept?
         } else {
             if self.listeners.len() > 0 {
                 self.poll(Some(Duration::ZERO))?;

@@ -10,7 +10,7 @@ mod pulse;
 mod report;
 mod sample;
 mod suspects;
-mod trace;
+pub(crate) mod trace;
 
 use std::{
     fmt,
@@ -20,6 +20,7 @@ use std::{
 
 pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
 pub(crate) use pulse::Pulse;
+pub use trace::Trace;
 pub use watchdog::{Watchdog, watch};
 pub(crate) use watchdog::{limit_from_env, watch_for_good};
 

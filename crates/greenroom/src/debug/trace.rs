@@ -1,8 +1,62 @@
-//! Return addresses in words.
+//! Stack traces: return addresses, and what they are in words.
 //!
-//! Knows symbols and the frames that are ours; does not walk stacks.
+//! Knows symbols and the frames that are ours; knows nothing of who waits for what.
 
 use std::fmt::{self, Write};
+
+/// Frames of one stack that are kept, innermost first.
+const FRAMES_MAX: usize = 128;
+
+/// Where a green thread waits: its stack, from the call that waits down to the thread's function.
+///
+/// Addresses are turned into names when it is printed, which for the first of a program takes up
+/// to a second: the debug information is read then.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Trace {
+    frames: Vec<usize>,
+}
+
+impl Trace {
+    pub(super) fn new(frames: Vec<usize>) -> Trace {
+        Trace { frames }
+    }
+
+    /// The stack of whoever calls this.
+    #[cold]
+    pub(super) fn here() -> Trace {
+        let mut frames = Vec::new();
+        walk(&mut frames);
+        Trace { frames }
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.frames.iter().map(|&frame| Line::of(frame)).collect();
+        let first = lines.iter().position(|line| !line.is_machinery()).unwrap_or(0);
+        let foot = lines.iter().position(|line| line.is_in(FOOT)).unwrap_or(lines.len());
+        for (depth, line) in lines[first..foot.max(first)].iter().enumerate() {
+            write!(f, "  {depth:>3}: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("frames", &self.frames.len()).finish_non_exhaustive()
+    }
+}
+
+/// Appends the return addresses of this stack, innermost first.
+#[cold]
+pub(crate) fn walk(frames: &mut Vec<usize>) {
+    backtrace::trace(|frame| {
+        // The call, and not what comes after it.
+        frames.push((frame.ip().addr()).saturating_sub(1));
+        frames.len() < FRAMES_MAX
+    });
+}
 
 /// Above the code that was interrupted stand the frames of the signal's handler; between the two, a
 /// frame without a name that the kernel made.
@@ -41,6 +95,20 @@ impl Line {
             line.places.push(place);
         });
         line
+    }
+
+    /// Nothing but the way from a wait to where the stack is left.
+    fn is_machinery(&self) -> bool {
+        const OURS: [&str; 6] = [
+            "backtrace::",
+            "greenroom::debug::",
+            "greenroom::thread::park::",
+            "greenroom::thread::wait_queue::",
+            "greenroom_fiber::",
+            "corosensei::",
+        ];
+        let is_ours = |name: &String| OURS.iter().any(|ours| name.trim_start_matches('<').starts_with(ours));
+        self.names.iter().all(is_ours)
     }
 
     fn is_in(&self, function: &str) -> bool {

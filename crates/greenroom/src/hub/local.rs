@@ -51,6 +51,10 @@ pub(crate) struct Local {
     pub(crate) abort: Cell<bool>,
     /// The wait for what other OS threads send, once they can.
     pub(crate) post: RefCell<Option<Rc<Post>>>,
+    /// Whoever is resumed now is only looked at: see [`run::look_at`](crate::thread::run::look_at).
+    pub(crate) looks: Cell<bool>,
+    /// What was seen there.
+    pub(crate) seen: RefCell<Vec<usize>>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
@@ -151,6 +155,8 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         calls_in_a_row: Cell::new(0),
         abort: Cell::new(false),
         post: RefCell::default(),
+        looks: Cell::new(false),
+        seen: RefCell::default(),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
         draws: RefCell::new(Chance::from_seed(0)),

@@ -140,6 +140,9 @@ pub struct Stats {
     pub turns: u64,
     /// Turns in which nobody could run at first, so that the kernel was asked to wait.
     pub sleeps: u64,
+    /// The longest that a turn has taken so far, without the time it slept: for so long nobody
+    /// looked at timers and fds. The turn that goes on now does not count yet.
+    pub longest_turn: Duration,
     /// Times a green thread was resumed or a callback called.
     pub switches: u64,
     /// Waits ended by a deadline.
@@ -154,6 +157,8 @@ pub struct Stats {
     pub threads: usize,
     /// The most green threads that were alive at once.
     pub threads_peak: usize,
+    /// Green threads that wait now, and whose wait nothing has ended yet.
+    pub parked: usize,
     /// Green threads and callbacks that may run now.
     pub ready: usize,
     /// Timers armed now, sleeping green threads among them.
@@ -186,6 +191,7 @@ pub fn stats() -> Stats {
     let LoopStats {
         turns,
         sleeps,
+        longest_turn,
         expired,
         fd_ready,
         closed,
@@ -196,11 +202,14 @@ pub fn stats() -> Stats {
         expected,
         ..
     } = local.hub.borrow().stats();
+    let hub = local.hub.borrow();
+    let may_run = hub.ready().filter(|waiter| waiter.is_thread()).count();
     let threads = local.threads.borrow();
     let stacks = local.pool.stats();
     Stats {
         turns,
         sleeps,
+        longest_turn,
         switches: local.pulse.runs(),
         expired,
         fd_ready,
@@ -208,6 +217,7 @@ pub fn stats() -> Stats {
         called,
         threads: threads.len(),
         threads_peak: threads.peak(),
+        parked: threads.len() - may_run - usize::from(crate::thread::is_green()),
         ready,
         timers,
         listeners,

@@ -51,9 +51,14 @@ impl Waiter {
         }
     }
 
+    /// True for green threads, false for the root and callbacks.
+    pub(crate) fn is_thread(&self) -> bool {
+        matches!(self, Waiter::Thread(_) | Waiter::Throw(_))
+    }
+
     /// True until something has ended its wait.
     pub(crate) fn is_parked(&self) -> bool {
-        self.control().is_some_and(|control| control.state() == State::Parked)
+        self.control().is_some_and(Control::is_parked)
     }
 
     /// Notes which of several sources is about to call it.
@@ -218,6 +223,11 @@ impl Control {
 
     pub(crate) fn state(&self) -> State {
         self.state.get()
+    }
+
+    /// True from the beginning of a wait until something has ended it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state.get() == State::Parked
     }
 
     /// True from the beginning of a wait until it goes on.

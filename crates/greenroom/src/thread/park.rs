@@ -12,6 +12,7 @@ use greenroom_hub::{
 };
 
 use crate::{
+    debug::trace,
     hub::local::{Local, local},
     thread::{Blocked, Control, Waiter, errno::Errno, run, throw::throw_if_asked},
 };
@@ -124,7 +125,7 @@ pub(crate) fn yield_now(local: &'static Local) {
             throw_if_asked(&fiber);
             local.hub.borrow_mut().queue(Waiter::Thread(fiber));
             let errno = Errno::keep(&local.errno);
-            suspend();
+            stop(local);
             drop(errno);
             Fiber::<Control>::with_current(|fiber| {
                 throw_if_asked(fiber.expect("a thread that is resumed is the one that runs"));
@@ -221,7 +222,7 @@ impl Me {
             Me::Green(fiber, local) => {
                 fiber.park(blocked, now);
                 let errno = Errno::keep(&local.errno);
-                suspend();
+                stop(local);
                 drop(errno);
                 let wake = fiber.unpark();
                 throw_if_asked(&fiber);
@@ -240,6 +241,31 @@ impl Me {
         }
     }
 }
+
+/// Leaves this stack until it is resumed to go on.
+#[inline(always)]
+fn stop(local: &Local) {
+    suspend();
+    while local.looks.get() {
+        be_looked_at(local);
+    }
+}
+
+/// Was resumed only to tell where it waits, and goes back there.
+#[cold]
+fn be_looked_at(local: &Local) {
+    local.looks.set(false);
+    let here = std::ptr::from_ref(&local).addr();
+    let limit = Fiber::<Control>::with_current(|fiber| fiber.map(|fiber| fiber.stack_range().start));
+    // One who is near the end of its stack would overflow it only because somebody looked.
+    if limit.is_some_and(|limit| here - limit >= STACK_TO_LOOK_MIN) {
+        trace::walk(&mut local.seen.borrow_mut());
+    }
+    suspend();
+}
+
+/// Bytes of stack that are left for walking it.
+const STACK_TO_LOOK_MIN: usize = 8 << 10;
 
 /// The root is in the loop. Should the loop end by unwinding (a deadlock, or a kernel that refuses to
 /// wait), the root's wait is over all the same, and the hub works again at the next use.

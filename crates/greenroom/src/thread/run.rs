@@ -112,6 +112,20 @@ fn resume(local: &Local, fiber: Fiber<Control>) {
     }
 }
 
+/// Where a green thread waits: the return addresses of its frames, innermost first. `None` if it
+/// does not wait: it has not started, runs, or has ended.
+///
+/// It is resumed for that, and stops again at once; nothing of what it waits for changes.
+pub(crate) fn look_at(local: &Local, fiber: &Fiber<Control>) -> Option<Vec<usize>> {
+    if !fiber.is_resumable() || !fiber.has_started() {
+        return None;
+    }
+    local.looks.set(true);
+    let progress = fiber.resume();
+    assert_eq!(progress, Progress::Suspended, "who is only looked at stops again");
+    Some(local.seen.take())
+}
+
 /// A thread's function is over: whoever waits for it is called, and its stack may go.
 #[inline]
 fn finish(local: &Local, fiber: Fiber<Control>) {

@@ -37,6 +37,7 @@ mod thread_end;
 mod unwinding;
 
 mod dump;
+mod traces;
 mod virtual_time;
 
 mod many;
