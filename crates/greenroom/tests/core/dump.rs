@@ -9,7 +9,7 @@ use std::{
 
 use greenroom::{
     JoinHandle,
-    debug::{Dump, dump},
+    debug::{Dump, ListenerInfo, dump},
     hub,
     io::{Interest, trampoline},
     offload, sleep, spawn,
@@ -136,6 +136,36 @@ fn it_lists_timers_by_their_deadline_and_listeners_by_their_fd() {
         let listener = &dump.listeners[0];
         assert_eq!((dump.listeners.len(), listener.fd, listener.interest), (1, fd, Interest::Read));
         assert!(listener.waiter.starts_with("a listener's function, armed at "), "{dump}");
+        hub::abort();
+    });
+}
+
+#[test]
+fn it_is_in_order_whatever_the_order_of_arming() {
+    run(|| {
+        let first = spawn(|| {});
+        let kept = [0; 5].map(|_| spawn(|| sleep(SECOND)));
+        first.join().unwrap();
+        // It has the place of the first in the hub's list.
+        let last = spawn(|| sleep(SECOND));
+        for n in [7, 3, 9, 1, 8, 2, 6, 4, 5] {
+            hub::call_after_global(n * SECOND, || {});
+        }
+        let pairs = [(); 5].map(|()| UnixStream::pair().unwrap());
+        for pair in pairs.iter().rev() {
+            for interest in [Interest::Write, Interest::Read] {
+                hub::add(&pair.0, interest, owning(())).unwrap();
+            }
+        }
+        let dump = dump();
+        assert_eq!(dump.threads.len(), 6);
+        assert!(dump.threads.is_sorted_by(|one, next| one.id < next.id), "{dump}");
+        assert!(dump.timers.is_sorted_by_key(|timer| timer.left), "{dump}");
+        assert_eq!(dump.timers.len(), 9 + kept.len());
+        let writes = |listener: &ListenerInfo| listener.interest == Interest::Write;
+        assert!(dump.listeners.is_sorted_by_key(|at| (at.fd, writes(at))), "{dump}");
+        assert_eq!(dump.listeners.len(), 10);
+        drop((kept, last));
         hub::abort();
     });
 }

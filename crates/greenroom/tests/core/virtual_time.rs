@@ -1,9 +1,11 @@
 //! The library's own test kit: time that jumps, order from a seed, and a wait for quiet.
 
 use std::{
+    cell::Cell,
     io::{Read, Write},
     os::unix::net::UnixStream,
     panic::catch_unwind,
+    rc::Rc,
     time::Duration,
 };
 
@@ -13,7 +15,7 @@ use greenroom::{
     io::{Interest, trampoline},
     sleep, spawn,
     testing::{run, run_on, run_seeded, wait_all_parked},
-    yield_now,
+    with_timeout, yield_now,
 };
 
 use crate::trace::Trace;
@@ -170,6 +172,47 @@ fn a_wait_for_quiet_that_is_over_keeps_nothing_alive() {
         sleep(2 * SECOND);
         assert_eq!(trace.take(), [""; 0], "what it has armed was cancelled with all else");
     });
+}
+
+#[test]
+fn a_wait_for_quiet_that_is_killed_leaves_the_others_in_their_places() {
+    run(|| {
+        let trace = Trace::new();
+        let waiters = [0, 1, 2].map(|n| {
+            let tells = trace.telling(n);
+            spawn(move || {
+                wait_all_parked();
+                tells();
+            })
+        });
+        yield_now();
+        waiters[1].thread().kill();
+        for waiter in waiters {
+            drop(waiter.join());
+        }
+        assert_eq!(trace.take(), [0, 2]);
+    });
+}
+
+#[test]
+fn a_wait_for_quiet_that_was_given_up_ends_no_later_wait_of_the_root() {
+    // On a hub with a real clock: a virtual one would not let the time pass while somebody runs.
+    let thread = std::thread::spawn(|| {
+        let given_up = Rc::new(Cell::new(false));
+        let theirs = Rc::clone(&given_up);
+        let busy = spawn(move || {
+            while !theirs.get() {
+                yield_now();
+            }
+        });
+        assert!(with_timeout(Duration::from_micros(1), wait_all_parked).is_err());
+        given_up.set(true);
+        busy.join().unwrap();
+        let begin = Instant::now();
+        sleep(Duration::from_micros(100));
+        assert!(begin.elapsed() >= Duration::from_micros(100));
+    });
+    thread.join().unwrap();
 }
 
 /// Threads that sleep, talk, fire timers and end, and what that looked like.
