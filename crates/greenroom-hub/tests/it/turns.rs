@@ -5,9 +5,10 @@ use std::{
     fs::File,
     io::Write,
     os::fd::AsRawFd,
+    time::Duration,
 };
 
-use greenroom_hub::{Backend, Chance, Clock, Hub, Interest, Readiness, Waiter, Wake};
+use greenroom_hub::{Backend, Chance, Clock, Faults, Hub, Interest, Readiness, Sim, Waiter, Wake};
 
 use crate::{
     fds::{pair, with_own_number},
@@ -334,4 +335,27 @@ fn a_seeded_shuffle_runs_everyone_once_and_repeats() {
         let everyone: BTreeSet<_> = drawn.iter().copied().collect();
         assert_eq!((drawn.len(), everyone.len()), (50, 50));
     });
+}
+
+#[test]
+fn the_longest_turn_is_kept_and_sleep_is_no_part_of_it() {
+    let ms = Duration::from_millis;
+    let clock = Clock::manual();
+    let sim = Sim::new(clock.clone(), 0, Faults::default());
+    let mut hub = Hub::simulated(sim, clock.clone()).expect("the kernel has an eventfd");
+    let mut turn = |sleeps: u64, runs: u64| {
+        if sleeps > 0 {
+            hub.arm(clock.now() + ms(sleeps), Probe::new("sleeper"));
+        } else {
+            hub.queue(Probe::new("runner"));
+        }
+        hub.prepare();
+        hub.wait().expect("a simulated wait never fails");
+        while hub.pop().is_some() {}
+        clock.advance_to(clock.now() + ms(runs));
+        hub.prepare();
+        hub.stats().longest_turn
+    };
+    let longest = [(0, 1), (100, 0), (0, 7), (100, 5), (100, 9)].map(|(s, r)| turn(s, r));
+    assert_eq!(longest, [1, 1, 7, 7, 9].map(ms));
 }

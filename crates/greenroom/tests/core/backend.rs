@@ -10,8 +10,9 @@ use std::{
 use greenroom::{
     hub::{self, Backend, UseHubError},
     io::{GreenFd, Interest, trampoline},
-    sleep, spawn,
+    sleep, spawn, spawn_after,
     testing::{run, run_on},
+    yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -138,5 +139,28 @@ fn a_switch_is_counted_for_each_time_somebody_runs() {
         spawn(|| sleep(2 * SECOND)).join().unwrap();
         assert!(fired.get());
         assert_eq!(hub::stats().switches, 3);
+    });
+}
+
+#[test]
+fn the_parked_are_told_from_those_who_run_or_may() {
+    run(|| {
+        let parked = || hub::stats().parked;
+        assert_eq!(parked(), 0);
+        let sleepers = [1, 2].map(|n| spawn(move || sleep(n * SECOND)));
+        // They have not started, so they may run.
+        assert_eq!(parked(), 0);
+        let yields = spawn(yield_now);
+        yield_now();
+        assert_eq!(parked(), 2);
+        let delayed = spawn_after(SECOND, parked);
+        assert_eq!(parked(), 3);
+        // One sleeper is left, and the root waits, but is no green thread.
+        let [first, second] = sleepers;
+        first.join().unwrap();
+        assert_eq!(delayed.join().unwrap(), 1);
+        second.join().unwrap();
+        yields.join().unwrap();
+        assert_eq!(parked(), 0);
     });
 }
