@@ -10,6 +10,7 @@ mod crawl;
 mod hostile;
 
 mod chat;
+mod cores;
 mod echo;
 mod forward;
 mod sleepers;

@@ -9,11 +9,13 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Whatever takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
@@ -60,6 +62,7 @@ fn finish(mut command: Command) -> Outcome {
 /// An example that serves an address, until this is dropped.
 pub(crate) struct Service {
     running: Running,
+    stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
 }
 
@@ -73,7 +76,8 @@ impl Service {
         stdout.read_line(&mut line).expect("it says where it listens");
         let address = line.trim_end().strip_prefix("listening on ");
         let address = address.and_then(|address| address.parse().ok());
-        Service { running, address: address.unwrap_or_else(|| panic!("{name} said {line:?}")) }
+        let address = address.unwrap_or_else(|| panic!("{name} said {line:?}"));
+        Service { running, stdout, address }
     }
 
     /// A connection whose reads do not wait for ever.
@@ -82,6 +86,20 @@ impl Service {
         let stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream
+    }
+
+    /// Sends it what ctrl-c sends, and waits until it has ended. Its output is what it has printed
+    /// since it said where it listens.
+    #[track_caller]
+    pub(crate) fn interrupt(mut self) -> Outcome {
+        let pid = i32::try_from(self.running.0.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a child has a number"), Signal::INT).expect("it runs");
+        let stdout = collect(self.stdout);
+        let stderr = collect(self.running.0.stderr.take().expect("it is piped"));
+        let stdout = stdout.recv_timeout(PATIENCE).expect("it ends when it is interrupted");
+        let stderr = stderr.recv_timeout(PATIENCE).expect("standard error ends with the program");
+        let code = self.running.0.wait().expect("a child can be waited for").code();
+        Outcome { code, stdout, stderr }
     }
 
     /// Ends it. Returns what it had to complain of.

@@ -201,9 +201,11 @@ impl Actor {
         let outcome = trampoline(wire.number(), Interest::Read, time.map(|time| begin + time));
         drop(waits);
         match outcome {
-            // Woken, and then reopened before it came to run.
-            Ok(()) if generation != wire.generation() => {}
-            Ok(()) => drop(wire.receive(1 + self.world.below(200))),
+            Ok(()) => {
+                let same = generation == wire.generation();
+                self.world.expect(same, || "a wait for one file ended with another".into());
+                drop(wire.receive(1 + self.world.below(200)));
+            }
             Err(error) if is_closed(&error) => wire.hear(),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                 let time = time.expect("without a deadline nothing times out");
