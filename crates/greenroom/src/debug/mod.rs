@@ -3,6 +3,7 @@
 //! Looks, and changes nothing.
 
 mod dump;
+mod on_signal;
 mod watchdog;
 
 pub(crate) mod deadlock;
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
+pub use on_signal::{DumpOnSignal, dump_on_signal};
 pub(crate) use pulse::Pulse;
 pub use trace::Trace;
 pub use watchdog::{Watchdog, watch};

@@ -12,6 +12,7 @@ mod runner;
 
 mod kernel;
 
+mod dumps;
 mod endings;
 mod forks;
 mod interrupted;
@@ -31,6 +32,7 @@ const CASE: &str = "GREENROOM_CASE";
 
 fn cases() -> Vec<&'static Case> {
     let topics = [
+        dumps::CASES,
         endings::CASES,
         reports::CASES,
         overflow::CASES,
