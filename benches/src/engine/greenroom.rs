@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::greenroom::net::{TcpListener, TcpStream};
-use ::greenroom::{JoinHandle, sleep, spawn, yield_now};
+use ::greenroom::{JoinHandle, sleep, spawn, sync::channel, yield_now};
 
-use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined};
+use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined, check_last};
 use crate::Fallible;
 
 /// How often `park` looks whether all have arrived, and how long it lets them settle.
@@ -54,6 +54,23 @@ impl Engine for Greenroom {
             threads.into_iter().try_fold(0, |sum, thread| Fallible::Ok(sum + joined(thread)?))
         })??;
         check_joined(count, sum)
+    }
+
+    fn ping_pong(&mut self, count: u64) -> Fallible {
+        let last = run(move || {
+            let (ping, pings) = channel::unbounded();
+            let (pong, pongs) = channel::unbounded();
+            let echo = spawn(move || pings.iter().try_for_each(|n: u64| pong.send(n + 1)));
+            let mut last = 0;
+            for _ in 0..count {
+                ping.send(last)?;
+                last = pongs.recv()?;
+            }
+            drop(ping);
+            joined(echo)??;
+            Fallible::Ok(last)
+        })??;
+        check_last(count, last)
     }
 
     fn sleeps(&mut self, lengths: &Arc<[Duration]>) -> Fallible {

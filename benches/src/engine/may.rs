@@ -10,8 +10,9 @@ use std::time::Duration;
 use ::may::coroutine::{JoinHandle, sleep, yield_now};
 use ::may::go;
 use ::may::net::{TcpListener, TcpStream};
+use ::may::sync::mpsc::channel;
 
-use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined};
+use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined, check_last};
 use crate::Fallible;
 
 /// How often `park` looks whether all have arrived, and how long it lets them settle.
@@ -66,6 +67,22 @@ impl Engine for May {
             tasks.into_iter().try_fold(0, |sum, task| TaskResult::Ok(sum + joined(task)?))
         })?;
         check_joined(count, sum)
+    }
+
+    fn ping_pong(&mut self, count: u64) -> Fallible {
+        let last = run(move || {
+            let (ping, pings) = channel();
+            let (pong, pongs) = channel();
+            let echo = go!(move || pings.iter().all(|n: u64| pong.send(n + 1).is_ok()));
+            let mut last = 0;
+            for _ in 0..count {
+                ping.send(last).map_err(|error| error.to_string())?;
+                last = pongs.recv().map_err(|error| error.to_string())?;
+            }
+            drop(ping);
+            if joined(echo)? { Ok(last) } else { Err("nobody took what came back".into()) }
+        })?;
+        check_last(count, last)
     }
 
     fn sleeps(&mut self, lengths: &Arc<[Duration]>) -> Fallible {

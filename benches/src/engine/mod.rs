@@ -47,6 +47,12 @@ pub(crate) trait Engine {
         cannot("spawn")
     }
 
+    /// Has two tasks, one of which sends `count` numbers to the other through a channel, each when the one
+    /// before has come back through another channel, made greater by one.
+    fn ping_pong(&mut self, _count: u64) -> Fallible {
+        cannot("send")
+    }
+
     /// Spawns a task for each length, which sleeps as long; then joins them all.
     fn sleeps(&mut self, _lengths: &Arc<[Duration]>) -> Fallible {
         cannot("sleep")
@@ -153,6 +159,14 @@ fn check_joined(count: u64, sum: u64) -> Fallible {
         return Ok(());
     }
     Err(format!("joined values add up to {sum}, not {expected}").into())
+}
+
+/// The last number to come back must be that of the round trips: each has sent what came and one more.
+fn check_last(count: u64, last: u64) -> Fallible {
+    if last == count {
+        return Ok(());
+    }
+    Err(format!("{last} came back last, and not {count}").into())
 }
 
 #[cfg(test)]

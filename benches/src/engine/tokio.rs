@@ -11,9 +11,9 @@ use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::runtime::{Builder, Runtime};
 use ::tokio::task::{JoinHandle, yield_now};
-use ::tokio::{spawn, time::sleep};
+use ::tokio::{spawn, sync::mpsc::unbounded_channel, time::sleep};
 
-use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined};
+use super::{ECHO_BUFFER_BYTES, Engine, PARKED_FOR, arrive, arrived, check_joined, check_last};
 use crate::Fallible;
 
 /// How often `park` looks whether all have arrived, and how long it lets them settle.
@@ -79,6 +79,28 @@ impl Engine for Tokio {
             TaskResult::Ok(sum)
         })??;
         check_joined(count, sum)
+    }
+
+    fn ping_pong(&mut self, count: u64) -> Fallible {
+        let last = self.run(async move {
+            let (ping, mut pings) = unbounded_channel();
+            let (pong, mut pongs) = unbounded_channel();
+            let echo = spawn(async move {
+                while let Some(n) = pings.recv().await {
+                    pong.send(n + 1).map_err(|error| error.to_string())?;
+                }
+                Ok::<_, String>(())
+            });
+            let mut last = 0;
+            for _ in 0..count {
+                ping.send(last).map_err(|error| error.to_string())?;
+                last = pongs.recv().await.ok_or("the echo has ended")?;
+            }
+            drop(ping);
+            echo.await.map_err(|error| error.to_string())??;
+            Ok::<u64, String>(last)
+        })??;
+        check_last(count, last)
     }
 
     fn sleeps(&mut self, lengths: &Arc<[Duration]>) -> Fallible {

@@ -2,6 +2,7 @@
 //!
 //! Must never know how an engine does what it is asked.
 
+mod channel;
 mod echo;
 mod memory;
 mod sleep;
@@ -22,6 +23,7 @@ pub(crate) static ALL: &[&Scenario] = &[
     &yielding::SCENARIO,
     &spawn_join::SCENARIO,
     &spawn_many::SCENARIO,
+    &channel::SCENARIO,
     &sleep::SCENARIO,
     &memory::SCENARIO,
     &echo::SCENARIO,

@@ -13,4 +13,6 @@ mod chat;
 mod cores;
 mod echo;
 mod forward;
+mod producer;
+mod pipeline;
 mod sleepers;

@@ -17,7 +17,7 @@ pub(super) mod store;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    fmt,
+    fmt, mem,
 };
 
 use greenroom_hub::{Instant, Wake};
@@ -121,8 +121,19 @@ impl<S: Store> Handover<S> {
     /// Puts an item whether or not there is room.
     #[inline]
     pub(super) fn accept(&self, item: S::Item) {
-        let _mend = Inserting { handover: self, before: self.store.len() };
+        let unwound = Inserting { handover: self, before: self.store.len() };
         self.store.insert(item);
+        mem::forget(unwound);
+        self.inserted();
+    }
+
+    /// An item was inserted: whoever waits longest is called for it.
+    #[inline]
+    fn inserted(&self) {
+        self.accepted.set(self.accepted.get() + 1);
+        if self.takers.call_one() {
+            self.reserved.set(self.reserved.get() + 1);
+        }
     }
 
     /// Puts an item once there is room, in the order in which putters came. Gives it back if
@@ -169,7 +180,6 @@ impl<S: Store> Handover<S> {
     }
 
     /// Takes the first offer and calls its putter.
-    #[inline]
     fn take_offer(&self) -> Option<S::Item> {
         let mut offers = self.offers.borrow_mut();
         // Whose wait has just been ended by something else takes its item back when it runs.
@@ -183,7 +193,6 @@ impl<S: Store> Handover<S> {
     }
 
     /// Moves offers in while there is room.
-    #[inline]
     fn admit(&self) {
         while self.len() < self.capacity.get() {
             let Some(item) = self.take_offer() else { break };
@@ -199,17 +208,28 @@ impl<S: Store> Handover<S> {
     }
 
     /// Takes an item if there is one that is not reserved.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_take(&self) -> Option<S::Item> {
         if self.len() == 0 {
-            return self.take_without_room();
+            let nothing = self.offers.borrow().is_empty();
+            return if nothing { None } else { self.take_without_room() };
         }
-        let _mend = Removing(self);
-        self.store.remove()
+        let unwound = Removing(self);
+        let item = self.store.remove();
+        mem::forget(unwound);
+        self.removed();
+        item
+    }
+
+    /// An item was removed: there may be room for another.
+    #[inline]
+    fn removed(&self) {
+        if !self.offers.borrow().is_empty() {
+            self.admit();
+        }
     }
 
     /// Where there is no room at all, items go from hand to hand.
-    #[inline]
     fn take_without_room(&self) -> Option<S::Item> {
         let item = self.take_offer()?;
         self.accepted.set(self.accepted.get() + 1);
@@ -244,13 +264,16 @@ impl<S: Store> Handover<S> {
     }
 
     /// What a taker was called for. `None` only after [`call_takers`](Handover::call_takers).
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_reserved(&self) -> Option<S::Item> {
         if self.reserved.get() == 0 {
             return self.try_take();
         }
-        let _mend = RemovingReserved { handover: self, before: self.store.len() };
-        self.store.remove()
+        let unwound = RemovingReserved { handover: self, before: self.store.len() };
+        let item = self.store.remove();
+        mem::forget(unwound);
+        self.reserved.set(self.reserved.get() - 1);
+        item
     }
 
     /// A taker was called and cannot come: its item is for the next.
@@ -289,46 +312,39 @@ impl<S: Store> Handover<S> {
     }
 }
 
-/// An item is being inserted. Once it is inside, whoever waits longest is called for it.
+/// An item is being inserted. Dropped only if that is unwound.
 struct Inserting<'a, S: Store> {
     handover: &'a Handover<S>,
     before: usize,
 }
 
 impl<S: Store> Drop for Inserting<'_, S> {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
-        let handover = self.handover;
-        if handover.store.len() == self.before {
-            return;
-        }
-        handover.accepted.set(handover.accepted.get() + 1);
-        if handover.takers.call_one() {
-            handover.reserved.set(handover.reserved.get() + 1);
+        if self.handover.store.len() > self.before {
+            self.handover.inserted();
         }
     }
 }
 
-/// An item is being removed, so there may be room.
+/// An item is being removed. Dropped only if that is unwound.
 struct Removing<'a, S: Store>(&'a Handover<S>);
 
 impl<S: Store> Drop for Removing<'_, S> {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
-        if !self.0.offers.borrow().is_empty() {
-            self.0.admit();
-        }
+        self.0.removed();
     }
 }
 
-/// A reserved item is being removed. If that does not come about, it is for the next taker.
+/// A reserved item is being removed. Dropped only if that is unwound.
 struct RemovingReserved<'a, S: Store> {
     handover: &'a Handover<S>,
     before: usize,
 }
 
 impl<S: Store> Drop for RemovingReserved<'_, S> {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
         let handover = self.handover;
         if handover.store.len() < self.before {

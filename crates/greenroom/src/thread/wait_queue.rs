@@ -9,6 +9,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    mem,
 };
 
 use greenroom_hub::{Instant, Wake};
@@ -48,7 +49,8 @@ impl WaitQueue {
     ///
     /// If it is called and then thrown out before it could go on, `give_back` is called in its
     /// stead. That happens while the thread unwinds, so `give_back` may not wait.
-    #[inline]
+    // One frame less to return through: a return that follows a switch is never predicted.
+    #[inline(always)]
     pub(crate) fn wait(
         &self,
         blocked: Blocked,
@@ -71,7 +73,7 @@ impl<N: Copy> WaitQueue<N> {
     }
 
     /// As [`wait`](WaitQueue::wait), with a note of what is wanted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wait_noted(
         &self,
         note: N,
@@ -84,14 +86,26 @@ impl<N: Copy> WaitQueue<N> {
             placed.ticket = Some(self.enter_noted(note, waiter, 0));
         })?;
         placed.give_back = None;
+        if wake == Wake::Called {
+            // Who was called has no place any more, and nothing is left to be dropped.
+            mem::forget(placed);
+        }
         Ok(wake)
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter_noted(&self, note: N, waiter: Waiter, source: u32) -> Ticket {
         let ticket = Ticket(self.tickets.get());
         self.tickets.set(ticket.0 + 1);
-        self.places.borrow_mut().push_back(Place { ticket, note, source, waiter });
+        let mut places = self.places.borrow_mut();
+        let place = Place { ticket, note, source, waiter };
+        if places.len() == places.capacity() {
+            grow(&mut places, place);
+        } else {
+            // Told by the condition that this needs no growing, the compiler writes the place where it
+            // belongs, and not to the stack first to be copied from there before the stores are done.
+            places.push_back(place);
+        }
         ticket
     }
 
@@ -156,6 +170,11 @@ impl<N: Copy> WaitQueue<N> {
     pub(crate) fn len(&self) -> usize {
         self.places.borrow().iter().filter(|place| place.waiter.is_parked()).count()
     }
+}
+
+#[cold]
+fn grow<N>(places: &mut VecDeque<Place<N>>, place: Place<N>) {
+    places.push_back(place);
 }
 
 /// A wait in the queue, from its beginning until it is over or is thrown out of.
