@@ -34,7 +34,7 @@
 //! - Between two waits a green thread has the OS thread to itself. One that computes for long
 //!   holds everyone up.
 //! - Only this crate's calls step aside. A lock, sleep or read of the standard library blocks the
-//!   whole OS thread.
+//!   whole OS thread. [`sync`] has locks that step aside.
 //! - Nothing may be held across a wait that a sibling could want: a `RefCell` that is borrowed in the
 //!   head of a `while let` stays borrowed in its body, and the panic comes later and elsewhere.
 //! - A stack has a size: 256 KiB unless told otherwise ([`thread::Builder::stack_size`]). Whoever

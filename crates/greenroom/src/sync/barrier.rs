@@ -14,11 +14,11 @@ use crate::{
 
 /// A meeting point for a number of green threads, with the methods of [`std::sync::Barrier`].
 ///
-/// Once so many have come, all of them go on, in the order in which they came, and the next round begins. The
-/// last to come does not wait; it is the leader.
+/// Once so many have come, all of them go on, in the order in which they came, and the next round
+/// begins. The last to come does not wait; it is the leader.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait has not come: the others wait for one more. Once the
-/// last has come the round is over, and it does not matter who is thrown out then.
+/// *Kill and timeout.* Whoever is thrown out of its wait has not come: the others wait for one
+/// more. Once the last has come the round is over, and it does not matter who is thrown out then.
 ///
 /// Coming costs two switches for all but the last; nothing is allocated.
 ///
@@ -56,7 +56,8 @@ impl Barrier {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill.
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         match self.wait_until(None) {
@@ -69,8 +70,8 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if not all came in time; this thread has then not come either. At once in a destructor that runs
-    /// because of a panic or a kill, unless this is the last.
+    /// [`Elapsed`] if not all came in time; this thread has then not come either. At once in a
+    /// destructor that runs because of a panic or a kill, unless this is the last.
     ///
     /// # Panics
     ///

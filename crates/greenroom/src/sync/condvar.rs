@@ -14,16 +14,16 @@ use greenroom_hub::{Instant, Wake};
 use super::{MutexGuard, after, mutex::poisoned_if, refuse_unwinding};
 use crate::thread::{Blocked, wait_queue::WaitQueue};
 
-/// A condition variable, with the methods of [`std::sync::Condvar`], for the green threads of one OS
-/// thread.
+/// A condition variable, with the methods of [`std::sync::Condvar`], for the green threads of one
+/// OS thread.
 ///
-/// FIFO: [`notify_one`](Condvar::notify_one) wakes whoever waits longest. No wake-up is spurious; but between
-/// the notification and the moment the mutex is had again, others may have had it, so the condition is still to be
-/// checked: [`wait_while`](Condvar::wait_while) does.
+/// FIFO: [`notify_one`](Condvar::notify_one) wakes whoever waits longest. No wake-up is spurious;
+/// but between the notification and the moment the mutex is had again, others may have had it, so
+/// the condition is still to be checked: [`wait_while`](Condvar::wait_while) does.
 ///
-/// *Kill and timeout.* A thread that is thrown out of its wait leaves the queue, without the mutex: it gave its
-/// guard away when it began to wait and has none to be unwound with, so it does not take the lock again only
-/// to drop it, and the mutex is not poisoned. If it had been notified, and
+/// *Kill and timeout.* A thread that is thrown out of its wait leaves the queue, without the mutex:
+/// it gave its guard away when it began to wait and has none to be unwound with, so it does not
+/// take the lock again only to drop it, and the mutex is not poisoned. If it had been notified, and
 /// does not come as far as having the mutex, the notification goes to the next.
 ///
 /// A notification costs a wake-up, and nothing if nobody waits.
@@ -81,8 +81,8 @@ impl Condvar {
         self.wait_until(guard, None).0
     }
 
-    /// As [`wait`](Condvar::wait), again and again for as long as `condition` holds. Does not wait if it does
-    /// not.
+    /// As [`wait`](Condvar::wait), again and again for as long as `condition` holds. Does not wait
+    /// if it does not.
     ///
     /// # Errors
     ///
@@ -103,11 +103,11 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// Gives the mutex up, waits until notified, for `timeout` at most, and waits for the mutex again,
-    /// however long that takes.
+    /// Gives the mutex up, waits until notified, for `timeout` at most, and waits for the mutex
+    /// again, however long that takes.
     ///
-    /// In a destructor that runs because of a panic or a kill it returns at once, without having given the
-    /// mutex up, and says that the time was over.
+    /// In a destructor that runs because of a panic or a kill it returns at once, without having
+    /// given the mutex up, and says that the time was over.
     ///
     /// # Errors
     ///
@@ -136,8 +136,8 @@ impl Condvar {
         self.wait_deadline(guard, after(timeout))
     }
 
-    /// As [`wait_timeout`](Condvar::wait_timeout), again and again for as long as `condition` holds, for
-    /// `timeout` at most in all. It timed out if `condition` still holds.
+    /// As [`wait_timeout`](Condvar::wait_timeout), again and again for as long as `condition`
+    /// holds, for `timeout` at most in all. It timed out if `condition` still holds.
     ///
     /// # Errors
     ///
@@ -172,7 +172,8 @@ impl Condvar {
         self.queue.call_one();
     }
 
-    /// Wakes all who wait now. They have the mutex one after the other, in the order in which they came.
+    /// Wakes all who wait now. They have the mutex one after the other, in the order in which they
+    /// came.
     #[inline]
     pub fn notify_all(&self) {
         self.queue.call_all();

@@ -21,13 +21,15 @@ use crate::{
 ///
 /// For an outcome that may be an error, send a `Result`: see [`send_error`](Event::send_error).
 ///
-/// Sending never waits and runs nobody. FIFO: those who wait go on in the order in which they came. Each gets a
-/// clone, made on its own stack; [`with`](Event::with) and [`wait_with`](Event::wait_with) lend the value instead.
+/// Sending never waits and runs nobody. FIFO: those who wait go on in the order in which they came.
+/// Each gets a clone, made on its own stack; [`with`](Event::with) and
+/// [`wait_with`](Event::wait_with) lend the value instead.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; nothing is used up, so nothing has to be
-/// handed on.
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; nothing is used up, so
+/// nothing has to be handed on.
 ///
-/// An event costs an allocation when it is made and one for each reset; a send costs a wake-up for each who waits.
+/// An event costs an allocation when it is made and one for each reset; a send costs a wake-up for
+/// each who waits.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -39,9 +41,8 @@ use crate::{
 ///     spawn(move || format!("client {n} to {}", address.wait()))
 /// });
 /// address.send("localhost:80")?;
-/// for (client, expected) in clients.into_iter().zip(["client 1 to localhost:80", "client 2 to localhost:80"]) {
-///     assert_eq!(client.join()?, expected);
-/// }
+/// let [first, second] = clients.map(|client| client.join().unwrap());
+/// assert_eq!((&*first, &*second), ("client 1 to localhost:80", "client 2 to localhost:80"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -98,8 +99,8 @@ impl<T> Event<T> {
     ///
     /// # Errors
     ///
-    /// If a value was sent before and not [`reset`](Event::reset): the error has the new one, and the first
-    /// stays.
+    /// If a value was sent before and not [`reset`](Event::reset): the error has the new one, and
+    /// the first stays.
     ///
     /// # Examples
     ///
@@ -122,8 +123,8 @@ impl<T> Event<T> {
         self.round.borrow().value.get().is_some()
     }
 
-    /// Forgets the value, so that another can be sent. Nothing happens if none was sent: those who wait go on
-    /// waiting.
+    /// Forgets the value, so that another can be sent. Nothing happens if none was sent: those who
+    /// wait go on waiting.
     ///
     /// Whoever has been woken by the value gets it, also if this comes before it runs.
     ///
@@ -167,8 +168,8 @@ impl<T> Event<T> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
-    /// [`with`](Event::with) works there.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill; [`with`](Event::with) works there.
     #[track_caller]
     pub fn wait_with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         f(self.round().wait(None).expect("only a value ends this wait"))
@@ -190,11 +191,13 @@ impl<T: Clone> Event<T> {
         self.wait_with(T::clone)
     }
 
-    /// As [`wait`](Event::wait), but for `timeout` at most.
+    /// As [`wait`](Event::wait), but for `timeout` at most. A value that is there when this comes to
+    /// look is had, even if the time is over.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if it was not sent in time: at once in a destructor that runs because of a panic or a kill.
+    /// [`Elapsed`] if it was not sent in time: at once in a destructor that runs because of a panic
+    /// or a kill.
     ///
     /// # Panics
     ///

@@ -14,28 +14,30 @@
 //! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | work to do, and whether it is done |
 //! | [`Select`] | the first of several of these, of sockets and of ends of green threads |
 //!
-//! Between two waits a green thread has its OS thread to itself, so a [`Cell`](std::cell::Cell) or a
-//! [`RefCell`](std::cell::RefCell) is enough for whoever does not wait in between. A lock is for data that must
-//! not be touched while its holder waits.
+//! Between two waits a green thread has its OS thread to itself, so a [`Cell`](std::cell::Cell) or
+//! a [`RefCell`](std::cell::RefCell) is enough for whoever does not wait in between. A lock is for
+//! data that must not be touched while its holder waits.
 //!
 //! # What holds for all of them
 //!
-//! *First come, first served.* What is given up is handed to whoever waits longest, and is never free in
-//! between: nobody who comes later can be faster.
+//! *First come, first served.* What is given up is handed to whoever waits longest, and is never
+//! free in between: nobody who comes later can be faster.
 //!
-//! *Cost.* A call that need not wait takes some nanoseconds and makes no system call. One that waits takes two
-//! switches, and allocates nothing once the queue has grown.
+//! *Cost.* A call that need not wait takes some nanoseconds and makes no system call. One that
+//! waits takes two switches, and allocates nothing once the queue has grown.
 //!
-//! *Kill and timeout.* A thread that is killed, or whose [`with_timeout`](crate::with_timeout) is over, is unwound
-//! from its wait and leaves the queue. If it had been chosen already, what it was to have goes to the
-//! next. Calls with a timeout of their own do the same and return.
+//! *Kill and timeout.* A thread that is killed, or whose [`with_timeout`](crate::with_timeout) is
+//! over, is unwound from its wait and leaves the queue. If it had been chosen already, what it was
+//! to have goes to the next. Calls with a timeout of their own do the same and return.
 //!
-//! *Hub callbacks* may not wait: a call that would have to panics, and says so. What never waits may be called
-//! there, and anywhere else: `try_…`, `is_…`, `send`, `release`, `notify_…`, and dropping a guard.
+//! *Hub callbacks* may not wait: a call that would have to panics, and says so. What never waits
+//! may be called there, and anywhere else: `try_…`, `is_…`, `send`, `release`, `notify_…`, and
+//! dropping a guard.
 //!
-//! *In a destructor that runs because of a panic or a kill* nothing waits either. What need not wait works; what
-//! has a timeout of its own is late at once; what could only wait panics, and a panic in such a
-//! destructor ends the process. Use `try_…` there.
+//! *In a destructor that runs because of a panic or a kill* nothing waits either. What need not
+//! wait works; what has a timeout of its own is late at once. What could only wait panics, unless
+//! it says how it does without; a panic in such a destructor ends the process, so use `try_…`
+//! there.
 //!
 //! *They stay on their OS thread*: nothing here is `Send` or `Sync`.
 
@@ -79,8 +81,8 @@ fn after(timeout: Duration) -> Instant {
 #[track_caller]
 fn refuse_unwinding(what: &str) -> ! {
     panic!(
-        "{what} would have to be waited for in a destructor that runs because of a panic or a kill, and nothing \
-         waits there; use a call that does not (try_…), or one with a timeout, which is late at \
-         once"
+        "{what} would have to be waited for in a destructor that runs because of a panic or a \
+         kill, and nothing waits there; use a call that does not (try_…), or one with a timeout, \
+         which is late at once"
     )
 }

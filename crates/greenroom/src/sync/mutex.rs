@@ -23,17 +23,17 @@ use crate::{
 /// A lock around data, with the methods of [`std::sync::Mutex`], for the green threads of one OS
 /// thread.
 ///
-/// Whoever waits for it lets others run. FIFO: a guard that is dropped hands the lock to whoever waits
-/// longest, so nobody is overtaken, and one who drops it and locks again at once goes to the end of the
-/// queue.
+/// Whoever waits for it lets others run. FIFO: a guard that is dropped hands the lock to whoever
+/// waits longest, so nobody is overtaken, and one who drops it and locks again at once goes to the
+/// end of the queue.
 ///
-/// *Poisoning* is std's, and its types are std's too: if a thread panics while it has the lock, the data
-/// may be half changed, and later calls return a [`PoisonError`]. A thread that is killed, or is thrown out by
-/// [`with_timeout`](crate::with_timeout), while it has the lock was unwound in the middle of something as well,
-/// so that poisons too.
+/// *Poisoning* is std's, and its types are std's too: if a thread panics while it has the lock, the
+/// data may be half changed, and later calls return a [`PoisonError`]. A thread that is killed, or
+/// is thrown out by [`with_timeout`](crate::with_timeout), while it has the lock was unwound in the
+/// middle of something as well, so that poisons too.
 ///
-/// A thread that is killed while it waits leaves the queue; if the lock was just being handed to it, the next
-/// one has it. Neither poisons.
+/// A thread that is killed while it waits leaves the queue; if the lock was just being handed to
+/// it, the next one has it. Neither poisons.
 ///
 /// Locking costs some nanoseconds if the lock is free; waiting for it, two switches. Nothing is
 /// allocated.
@@ -109,9 +109,10 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// If this thread has the lock already: nobody else could ever give it up. (A guard that was moved to
-    /// another thread still counts as the one's who locked.) In a hub callback, and in a destructor that runs
-    /// because of a panic or a kill, if the lock is not free; [`try_lock`](Mutex::try_lock) works there.
+    /// If this thread has the lock already: nobody else could ever give it up. (A guard that was
+    /// moved to another thread still counts as the one's who locked.) In a hub callback, and in a
+    /// destructor that runs because of a panic or a kill, if the lock is not free;
+    /// [`try_lock`](Mutex::try_lock) works there.
     ///
     /// # Examples
     ///
@@ -136,7 +137,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not free, [`TryLockError::Poisoned`] if it is poisoned.
+    /// [`TryLockError::WouldBlock`] if it is not free, [`TryLockError::Poisoned`] if it is
+    /// poisoned.
     ///
     /// # Examples
     ///
@@ -159,13 +161,13 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Waits until the lock is free, for `timeout` at most, and takes it.
     ///
-    /// If the lock is free it is had even if `timeout` is zero; if it is handed over before the time is over, it
-    /// is had.
+    /// If the lock is free it is had even if `timeout` is zero; if it is handed over before the
+    /// time is over, it is had.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if it was not to be had in time: at once in a destructor that runs because of a panic or a
-    /// kill. Poison is inside the `Ok`, as [`lock`](Mutex::lock) returns it.
+    /// [`Elapsed`] if it was not to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill. Poison is inside the `Ok`, as [`lock`](Mutex::lock) returns it.
     ///
     /// # Panics
     ///

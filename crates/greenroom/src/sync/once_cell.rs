@@ -11,13 +11,16 @@ use std::{
 use super::{holder::Holder, refuse_unwinding};
 use crate::thread::{Blocked, park::Unwinding, wait_queue::WaitQueue};
 
-/// A cell that is set once, with the methods of [`std::sync::OnceLock`], for the green threads of one OS thread.
+/// A cell that is set once, with the methods of [`std::sync::OnceLock`], for the green threads of
+/// one OS thread.
 ///
-/// [`get_or_init`](OnceCell::get_or_init) makes the value if there is none; others who want it meanwhile wait
-/// until it is there. If whoever makes it panics, fails, is killed or thrown out by
-/// [`with_timeout`](crate::with_timeout), whoever waits longest makes it, with its own function: FIFO.
+/// [`get_or_init`](OnceCell::get_or_init) makes the value if there is none; others who want it
+/// meanwhile wait until it is there. If whoever makes it panics, fails, is killed or thrown out by
+/// [`with_timeout`](crate::with_timeout), whoever waits longest makes it, with its own function:
+/// FIFO.
 ///
-/// A thread that is killed while it waits leaves the queue; if it was just to make the value, the next one does.
+/// A thread that is killed while it waits leaves the queue; if it was just to make the value, the
+/// next one does.
 ///
 /// Costs a look at a cell once the value is there. Nothing is allocated.
 ///
@@ -90,13 +93,14 @@ impl<T> OnceCell<T> {
         if self.maker.get() == Holder::Nobody { self.value.set(value) } else { Err(value) }
     }
 
-    /// The value; if it is not there, `f` makes it, or somebody else's function does while this waits.
+    /// The value; if it is not there, `f` makes it, or somebody else's function does while this
+    /// waits.
     ///
     /// # Panics
     ///
-    /// With what `f` panics with; the cell stays as it was. If `f` itself, on the thread it was called on, wants
-    /// the value. If it would have to wait for another's in a hub callback, or in a destructor that runs because of
-    /// a panic or a kill.
+    /// With what `f` panics with; the cell stays as it was. If `f` itself, on the thread it was
+    /// called on, wants the value. If it would have to wait for another's in a hub callback, or in
+    /// a destructor that runs because of a panic or a kill.
     #[inline]
     #[track_caller]
     pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
@@ -106,11 +110,13 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// The value; if it is not there, `f` makes it, or somebody else's function does while this waits.
+    /// The value; if it is not there, `f` makes it, or somebody else's function does while this
+    /// waits.
     ///
     /// # Errors
     ///
-    /// What `f` fails with, if it was called; the cell stays as it was. Whoever waits then tries its own.
+    /// What `f` fails with, if it was called; the cell stays as it was. Whoever waits then tries
+    /// its own.
     ///
     /// # Panics
     ///

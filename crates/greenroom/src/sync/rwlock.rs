@@ -30,14 +30,15 @@ use crate::{
 /// *Poisoning* is as std's: a writer that is unwound while it has the lock, by a panic, a kill or
 /// [`with_timeout`](crate::with_timeout), poisons it. Readers never do.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue. What it was just being handed goes to the
-/// next; readers whom only a leaving writer held up go on.
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue. What it was just being
+/// handed goes to the next; readers whom only a leaving writer held up go on.
 ///
-/// Locking costs some nanoseconds if nobody is in the way; waiting, two switches. Nothing is allocated.
+/// Locking costs some nanoseconds if nobody is in the way; waiting, two switches. Nothing is
+/// allocated.
 ///
-/// A thread that reads and wants to read again waits behind a writer that came in between, which waits for
-/// it: a deadlock, as is wanting to write while reading. What cannot end is reported when nobody is left who
-/// could run. A writer that wants the lock again panics at once.
+/// A thread that reads and wants to read again waits behind a writer that came in between, which
+/// waits for it: a deadlock, as is wanting to write while reading. What cannot end is reported when
+/// nobody is left who could run. A writer that wants the lock again panics at once.
 ///
 /// ```
 /// use greenroom::sync::RwLock;
@@ -110,8 +111,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that runs
-    /// because of a panic or a kill; [`try_read`](RwLock::try_read) works there.
+    /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that
+    /// runs because of a panic or a kill; [`try_read`](RwLock::try_read) works there.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -129,8 +130,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that runs
-    /// because of a panic or a kill; [`try_write`](RwLock::try_write) works there.
+    /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that
+    /// runs because of a panic or a kill; [`try_write`](RwLock::try_write) works there.
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
@@ -144,7 +145,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is poisoned.
+    /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is
+    /// poisoned.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.take(Wanted::Read) {
@@ -157,7 +159,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is poisoned.
+    /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is
+    /// poisoned.
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.take(Wanted::Write) {
@@ -170,8 +173,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if the lock was not to be had in time: at once in a destructor that runs because of a
-    /// panic or a kill. Poison is inside the `Ok`.
+    /// [`Elapsed`] if the lock was not to be had in time: at once in a destructor that runs because
+    /// of a panic or a kill. Poison is inside the `Ok`.
     ///
     /// # Panics
     ///
@@ -200,8 +203,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if the lock was not to be had in time: at once in a destructor that runs because of a
-    /// panic or a kill. Poison is inside the `Ok`.
+    /// [`Elapsed`] if the lock was not to be had in time: at once in a destructor that runs because
+    /// of a panic or a kill. Poison is inside the `Ok`.
     ///
     /// # Panics
     ///
@@ -357,7 +360,8 @@ impl<T> From<T> for RwLock<T> {
     }
 }
 
-/// An [`RwLock`] locked to read. Dropping it gives the lock to whoever is next, anywhere and without waiting.
+/// An [`RwLock`] locked to read. Dropping it gives the lock to whoever is next, anywhere and
+/// without waiting.
 #[must_use = "the lock is given up as soon as its guard is dropped"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     // Let go of before the lock is.
@@ -375,7 +379,8 @@ impl<T: ?Sized> Drop for Reads<'_, T> {
     }
 }
 
-/// An [`RwLock`] locked to write. Dropping it gives the lock to whoever is next, anywhere and without waiting.
+/// An [`RwLock`] locked to write. Dropping it gives the lock to whoever is next, anywhere and
+/// without waiting.
 #[must_use = "the lock is given up as soon as its guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     // Let go of before the lock is.
@@ -384,7 +389,8 @@ pub struct RwLockWriteGuard<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    /// Goes on as a reader, and lets those readers in who are next. Nobody writes in between. Never waits.
+    /// Goes on as a reader, and lets those readers in who are next. Nobody writes in between. Never
+    /// waits.
     ///
     /// ```
     /// use greenroom::sync::{RwLock, RwLockWriteGuard};

@@ -1,7 +1,7 @@
 //! What is handed from one to the next, under one face: a wait that ends when somebody gives.
 //!
-//! Each primitive plugs in with a few lines and a row in `ALL`. A gate begins with nothing to be had. Knows no
-//! test.
+//! Each primitive plugs in with a few lines and a row in `ALL`. A gate begins with nothing to be
+//! had. Knows no test.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -19,7 +19,8 @@ pub(crate) trait Gate {
     fn wait_timeout(&self, timeout: Duration) -> Result<(), Elapsed>;
     /// `None` if there is no such thing here.
     fn try_wait(&self) -> Option<bool>;
-    /// Gives to whoever waits longest. What is given to nobody is there for the next, if `try_wait` is there.
+    /// Gives to whoever waits longest. What is given to nobody is there for the next, if `try_wait`
+    /// is there.
     fn give(&self);
 }
 
@@ -29,63 +30,81 @@ pub(crate) struct Kind {
     pub(crate) waits_for: &'static str,
     /// What is given while nobody waits is there for the next.
     pub(crate) keeps: bool,
+    /// In a destructor that may not wait, a wait is done without what it is for, which is owed from
+    /// then on.
+    pub(crate) owes: bool,
     pub(crate) make: fn() -> Box<dyn Gate>,
 }
 
-pub(crate) const ALL: [Kind; 10] = [
-    Kind { name: "mutex", waits_for: "a mutex", keeps: true, make: || Box::new(Locked::new()) },
+pub(crate) static ALL: [Kind; 10] = [
+    Kind {
+        name: "mutex",
+        waits_for: "a mutex",
+        keeps: true,
+        owes: false,
+        make: || Box::new(Locked::new()),
+    },
     Kind {
         name: "rwlock, written",
         waits_for: "a lock, to write",
         keeps: true,
+        owes: false,
         make: || Box::new(Written::new()),
     },
     Kind {
         name: "rwlock, read and written",
         waits_for: "a lock, to write",
         keeps: true,
+        owes: false,
         make: || Box::new(ReadFirst::new()),
     },
     Kind {
         name: "condvar",
         waits_for: "a condition",
         keeps: false,
+        owes: false,
         make: || Box::<Notified>::default(),
     },
     Kind {
         name: "semaphore",
         waits_for: "a permit",
         keeps: true,
+        owes: false,
         make: || Box::new(Semaphore::new(0)),
     },
     Kind {
         name: "semaphore, three at once",
         waits_for: "a permit",
         keeps: true,
+        owes: false,
         make: || Box::new(Three(Semaphore::new(0))),
     },
     Kind {
         name: "semaphore, guards",
         waits_for: "a permit",
         keeps: true,
+        owes: false,
         make: || Box::new(Seats::new()),
     },
     Kind {
         name: "bounded semaphore",
         waits_for: "a permit",
         keeps: true,
+        owes: false,
         make: || Box::new(bounded()),
     },
     Kind {
         name: "capped semaphore, acquired",
         waits_for: "a permit",
         keeps: true,
+        owes: false,
         make: || Box::new(Empty(CappedSemaphore::new(0, 100))),
     },
     Kind {
         name: "capped semaphore, released",
         waits_for: "a permit",
         keeps: true,
+        owes: true,
         make: || Box::new(Full(CappedSemaphore::new(100, 100))),
     },
 ];

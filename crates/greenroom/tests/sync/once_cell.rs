@@ -1,11 +1,17 @@
-//! Cells that are set once: one makes the value, the others wait, and if it fails the next one makes it.
+//! Cells that are set once: one makes the value, the others wait, and if it fails the next one
+//! makes it.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use greenroom::{
     Elapsed, JoinHandle, hub, sleep, spawn,
     sync::OnceCell,
     testing::{run, wait_all_parked},
+    thread::Thread,
     with_timeout,
 };
 
@@ -89,20 +95,21 @@ fn when_it_fails_whoever_waits_longest_makes_it() {
 fn one_who_is_to_make_it_and_is_killed_leaves_that_to_the_next() {
     run(|| {
         let cell = Shared::default();
-        let fails = Rc::clone(&cell);
+        let doomed = Rc::new(RefCell::new(None::<Thread>));
+        let (fails, kills) = (Rc::clone(&cell), Rc::clone(&doomed));
         let first = spawn(move || {
-            fails
-                .get_or_try_init(|| {
-                    sleep(SECOND);
-                    Err(())
-                })
-                .is_err()
+            let make = || {
+                sleep(SECOND);
+                Err(())
+            };
+            // The next in the queue has been called by now, and has not run since.
+            assert!(fails.get_or_try_init(make).is_err());
+            kills.take().expect("somebody waits").kill();
         });
         wait_all_parked();
         let [victim, next] = ["victim", "next"].map(|name| needy(&cell, name));
-        victim.thread().link(|_, _| ());
-        assert!(first.join().unwrap());
-        victim.kill();
+        doomed.replace(Some(victim.thread()));
+        first.join().unwrap();
         assert!(victim.join().unwrap_err().is_killed());
         assert_eq!(next.join().unwrap(), "next");
         assert_nothing_left();

@@ -217,7 +217,8 @@ fn a_writer_that_wants_the_lock_again_is_found_out() {
     run(|| {
         let lock = RwLock::new(());
         let writing = lock.write().unwrap();
-        let text = "deadlock: the root wants a lock that it has locked to write, so it would wait for itself";
+        let text = "deadlock: the root wants a lock that it has locked to write, \
+                    so it would wait for itself";
         assert_eq!(panic_of(|| drop(lock.read())), text);
         assert_eq!(panic_of(|| drop(lock.write())), text);
         drop(writing);

@@ -1,5 +1,5 @@
-//! Places in which the library's rules are special: destructors during a panic or a kill, hub callbacks, a root
-//! that can never go on.
+//! Places in which the library's rules are special: destructors during a panic or a kill, hub
+//! callbacks, a root that can never go on.
 //!
 //! Plays a scene there and says what came of it. Knows nothing of what the scene is about.
 
@@ -27,10 +27,13 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 /// What `f` panics with.
 #[track_caller]
 pub(crate) fn panic_of<R>(f: impl FnOnce() -> R) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it was to panic"),
-        Err(payload) => text_of(&*payload),
-    }
+    panic_if_any(f).expect("it was to panic")
+}
+
+/// What `f` panics with, if it does.
+pub(crate) fn panic_if_any<R>(f: impl FnOnce() -> R) -> Option<String> {
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    outcome.err().map(|payload| text_of(&*payload))
 }
 
 fn text_of(payload: &dyn Any) -> String {

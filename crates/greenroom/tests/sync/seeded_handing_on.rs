@@ -1,5 +1,5 @@
-//! Chance decides who comes to a gate, for how long, and who is thrown out; one is inside at a time, and what there is
-//! to be had is never lost.
+//! Chance decides who comes to a gate, for how long, and who is thrown out; one is inside at a
+//! time, and what there is to be had is never lost.
 //!
 //! Knows the gates' common face. The order in which threads run is drawn as well.
 
@@ -151,7 +151,7 @@ fn live(seed: u64, gate: fn() -> Box<dyn Gate>) -> u32 {
 
 #[test]
 fn seeded_visitors_of_all_gates_are_alone_inside_and_lose_nothing() {
-    for kind in ALL.into_iter().filter(|kind| kind.keeps) {
+    for kind in ALL.iter().filter(|kind| kind.keeps) {
         let visits = Cell::new(0);
         with_seeds(32, |seed| visits.set(visits.get() + live(seed, kind.make)));
         assert!(visits.get() > 200, "{}: little happens: {} visits", kind.name, visits.get());

@@ -1,4 +1,5 @@
-//! Chance decides who comes to barriers, cells and events, and who is thrown out; those who are left must agree.
+//! Chance decides who comes to barriers, cells and events, and who is thrown out; those who are
+//! left must agree.
 //!
 //! Knows their public face. The order in which threads run is drawn as well.
 

@@ -1,5 +1,5 @@
-//! Chance decides who reads, writes and takes how many permits, and who is thrown out; the accounts must balance at
-//! every moment.
+//! Chance decides who reads, writes and takes how many permits, and who is thrown out; the accounts
+//! must balance at every moment.
 //!
 //! Knows locks for many readers, semaphores and conditions by their public face.
 
@@ -196,7 +196,8 @@ fn seeded_consumers_that_are_thrown_out_leave_no_item_behind() {
                 counts.set(counts.get() + 1);
             }
         });
-        // Whoever was notified and thrown out has told another: nothing lies there that the steady one does not know of.
+        // Whoever was notified and thrown out has told another: nothing lies there that the steady
+        // one does not know of.
         wait_all_parked();
         assert!(buffer.0.lock().unwrap().is_empty(), "a notification was lost");
         assert_eq!(taken.get(), put.get());

@@ -230,6 +230,20 @@ fn a_capped_one_never_exceeds_its_room_when_both_sides_are_killed() {
 }
 
 #[test]
+fn a_capped_one_takes_what_a_destructor_releases_and_is_over_full_until_that_is_used_up() {
+    run(|| {
+        let semaphore = CappedSemaphore::new(2, 2);
+        in_a_panic(|| semaphore.release());
+        assert_eq!(semaphore.available(), 3);
+        semaphore.acquire();
+        assert!(!semaphore.try_release());
+        semaphore.acquire();
+        assert!(semaphore.try_release() && !semaphore.try_release());
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
 fn a_capped_one_without_room_is_refused() {
     assert!(panic_of(|| CappedSemaphore::new(0, 0)).contains("has room for a permit at least"));
     assert!(panic_of(|| CappedSemaphore::new(3, 2)).contains("no more permits than"));

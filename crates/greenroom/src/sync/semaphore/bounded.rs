@@ -7,8 +7,8 @@ use std::{error, fmt, time::Duration};
 use super::{Permit, Permits};
 use crate::Elapsed;
 
-/// A [`Semaphore`](super::Semaphore) that never has more permits than at the beginning: releasing one that nobody
-/// took for good is an error.
+/// A [`Semaphore`](super::Semaphore) that never has more permits than at the beginning: releasing
+/// one that nobody took for good is an error.
 ///
 /// In all else as `Semaphore`: FIFO, cost, kill and timeout.
 ///
@@ -47,8 +47,8 @@ impl BoundedSemaphore {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill. If
-    /// the bound is zero.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill. If the bound is zero.
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Permit<'_> {
@@ -83,7 +83,8 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a panic or a kill.
+    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill.
     ///
     /// # Panics
     ///
@@ -113,7 +114,8 @@ impl BoundedSemaphore {
         self.permits.acquire_timeout(count, timeout)
     }
 
-    /// Gives back a permit that was [forgotten](Permit::forget). Never waits, and may be called anywhere.
+    /// Gives back a permit that was [forgotten](Permit::forget). Never waits, and may be called
+    /// anywhere.
     ///
     /// # Errors
     ///
@@ -176,8 +178,8 @@ impl fmt::Display for TooManyReleased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "releasing {} permits of which only {} are out would exceed the semaphore's bound; release \
-             only what was acquired and forgotten",
+            "releasing {} permits of which only {} are out would exceed the semaphore's bound; \
+             release only what was acquired and forgotten",
             self.count, self.forgotten
         )
     }

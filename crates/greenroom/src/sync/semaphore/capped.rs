@@ -1,22 +1,20 @@
 //! A semaphore that is full at some point: who releases then waits.
 //!
-//! Knows two numbers of permits, those that are there and those there is room for. Each taken from the one is
-//! added to the other.
+//! Knows two numbers of permits, those that are there and those there is room for. Each that is
+//! taken from the one is added to the other, and nobody can run in between.
 
-use std::{fmt, time::Duration};
+use std::{cell::Cell, fmt, time::Duration};
 
-use greenroom_hub::Wake;
-
-use super::{Permits, after, refuse_unwinding};
+use super::{Permits, refuse_unwinding};
 use crate::{Elapsed, thread::park::Unwinding};
 
-/// Permits that some produce and others use up, at most so many at a time: whoever acquires waits while there is
-/// none, and whoever releases waits while there is no room.
+/// Permits that some produce and others use up, at most so many at a time: whoever acquires waits
+/// while there is none, and whoever releases waits while there is no room.
 ///
 /// There are no guards: what is acquired is used up. FIFO on both sides.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue, on either side, and nothing is lost:
-/// what it was just being handed goes to the next.
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue, on either side, and
+/// nothing is lost: what it was just being handed goes to the next.
 ///
 /// Costs some nanoseconds, or two switches for who waits; nothing is allocated.
 ///
@@ -47,6 +45,8 @@ pub struct CappedSemaphore {
     permits: Permits,
     room: Permits,
     limit: usize,
+    /// Permits that were added without room.
+    excess: Cell<usize>,
 }
 
 impl CappedSemaphore {
@@ -60,59 +60,87 @@ impl CappedSemaphore {
         assert!(limit > 0, "a capped semaphore has room for a permit at least");
         assert!(permits <= limit, "there are no more permits than there is room for");
         let room = Permits::new(limit - permits);
-        CappedSemaphore { permits: Permits::new(permits), room, limit }
+        let permits = Permits::new(permits);
+        CappedSemaphore { permits, room, limit, excess: Cell::new(0) }
     }
 
     /// Waits for a permit, and uses it up.
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
-    /// [`try_acquire`](CappedSemaphore::try_acquire) works there.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill; [`try_acquire`](CappedSemaphore::try_acquire) works there.
     #[track_caller]
     pub fn acquire(&self) {
-        move_one(&self.permits, &self.room, "a permit");
+        if !self.permits.try_take(1)
+            && let Err(Unwinding) = self.permits.wait(1, None)
+        {
+            refuse_unwinding("a permit");
+        }
+        self.use_up();
     }
 
     /// Uses up a permit, if one is there that nobody waits for. Never waits.
     pub fn try_acquire(&self) -> bool {
-        try_move_one(&self.permits, &self.room)
+        let is_there = self.permits.try_take(1);
+        if is_there {
+            self.use_up();
+        }
+        is_there
     }
 
     /// Waits for a permit, for `timeout` at most, and uses it up.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a panic or a kill.
+    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill.
     ///
     /// # Panics
     ///
     /// If it would have to wait in a hub callback.
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
-        move_one_timeout(&self.permits, &self.room, timeout)
+        self.permits.take_until(1, timeout)?;
+        self.use_up();
+        Ok(())
     }
 
     /// Waits for room, and adds a permit, which goes to whoever waits longest for one.
     ///
+    /// In a destructor that runs because of a panic or a kill it does not wait, and adds the permit
+    /// although there is no room; then one permit more has to be used up before there is any.
+    ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
-    /// [`try_release`](CappedSemaphore::try_release) works there.
+    /// If it would have to wait in a hub callback; [`try_release`](CappedSemaphore::try_release)
+    /// works there.
     #[track_caller]
     pub fn release(&self) {
-        move_one(&self.room, &self.permits, "room for a permit");
+        if !self.room.try_take(1)
+            && let Err(Unwinding) = self.room.wait(1, None)
+        {
+            self.excess.set(self.excess.get() + 1);
+            self.permits.add(1);
+            return;
+        }
+        self.fill_up();
     }
 
     /// Adds a permit, if there is room that nobody waits for. Never waits.
     pub fn try_release(&self) -> bool {
-        try_move_one(&self.room, &self.permits)
+        let is_there = self.room.try_take(1);
+        if is_there {
+            self.fill_up();
+        }
+        is_there
     }
 
     /// Waits for room, for `timeout` at most, and adds a permit.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if there was none in time: at once in a destructor that runs because of a panic or a kill.
+    /// [`Elapsed`] if there was none in time: at once in a destructor that runs because of a panic
+    /// or a kill.
     ///
     /// # Panics
     ///
@@ -128,7 +156,9 @@ impl CappedSemaphore {
     /// assert_eq!(full.release_timeout(Duration::from_millis(1)), Err(Elapsed));
     /// ```
     pub fn release_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
-        move_one_timeout(&self.room, &self.permits, timeout)
+        self.room.take_until(1, timeout)?;
+        self.fill_up();
+        Ok(())
     }
 
     /// How many permits are there.
@@ -145,38 +175,21 @@ impl CappedSemaphore {
     pub fn waiting_to_release(&self) -> usize {
         self.room.waiting()
     }
-}
 
-#[track_caller]
-fn move_one(from: &Permits, to: &Permits, what: &str) {
-    if !from.try_take(1)
-        && let Err(Unwinding) = from.wait(1, None)
-    {
-        refuse_unwinding(what);
+    /// A permit was taken: there is room for another.
+    fn use_up(&self) {
+        self.permits.forget(1);
+        match self.excess.get().checked_sub(1) {
+            Some(excess) => self.excess.set(excess),
+            None => self.room.add(1),
+        }
     }
-    arrive(from, to);
-}
 
-fn try_move_one(from: &Permits, to: &Permits) -> bool {
-    let is_there = from.try_take(1);
-    if is_there {
-        arrive(from, to);
+    /// Room was taken: a permit fills it.
+    fn fill_up(&self) {
+        self.room.forget(1);
+        self.permits.add(1);
     }
-    is_there
-}
-
-fn move_one_timeout(from: &Permits, to: &Permits, timeout: Duration) -> Result<(), Elapsed> {
-    if !from.try_take(1) && from.wait(1, Some(after(timeout))) != Ok(Wake::Called) {
-        return Err(Elapsed);
-    }
-    arrive(from, to);
-    Ok(())
-}
-
-/// What was taken from the one is added to the other. Nobody can run in between.
-fn arrive(from: &Permits, to: &Permits) {
-    from.forget(1);
-    to.add(1);
 }
 
 impl fmt::Debug for CappedSemaphore {

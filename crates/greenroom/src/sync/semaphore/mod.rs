@@ -8,29 +8,28 @@ mod permits;
 
 use std::{fmt, time::Duration};
 
-use greenroom_hub::Wake;
-
-use super::{after, refuse_unwinding};
+use super::refuse_unwinding;
 use crate::{Elapsed, thread::park::Unwinding};
 
 pub use bounded::{BoundedSemaphore, TooManyReleased};
 pub use capped::CappedSemaphore;
 use permits::Permits;
 
-/// A number of permits, for the green threads of one OS thread: whoever wants one that is not there waits until
-/// one is released.
+/// A number of permits, for the green threads of one OS thread: whoever wants one that is not there
+/// waits until one is released.
 ///
-/// FIFO, however many are wanted: behind somebody who waits for five nobody gets even one, so none who want many
-/// are starved by those who want few.
+/// FIFO, however many are wanted: behind somebody who waits for five nobody gets even one, so none
+/// who want many are starved by those who want few.
 ///
-/// A permit comes as a guard that gives it back when it is dropped. [`Permit::forget`] keeps it for good, and
-/// [`release`](Semaphore::release) adds one, by whomever; together they let one thread acquire and another
-/// release.
+/// A permit comes as a guard that gives it back when it is dropped. [`Permit::forget`] keeps it for
+/// good, and [`release`](Semaphore::release) adds one, by whomever; together they let one thread
+/// acquire and another release.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; permits it was just being handed go
-/// to the next, and those it held up by wanting many go on.
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; permits it was just
+/// being handed go to the next, and those it held up by wanting many go on.
 ///
-/// Acquiring costs some nanoseconds if the permit is there; waiting, two switches. Nothing is allocated.
+/// Acquiring costs some nanoseconds if the permit is there; waiting, two switches. Nothing is
+/// allocated.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc, time::Duration};
@@ -77,8 +76,8 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
-    /// [`try_acquire`](Semaphore::try_acquire) works there.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill; [`try_acquire`](Semaphore::try_acquire) works there.
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Permit<'_> {
@@ -122,7 +121,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a panic or a kill.
+    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill.
     ///
     /// # Panics
     ///
@@ -265,9 +265,7 @@ impl Permits {
 
     #[inline]
     fn acquire_timeout(&self, count: usize, timeout: Duration) -> Result<Permit<'_>, Elapsed> {
-        if self.try_take(count) || self.wait(count, Some(after(timeout))) == Ok(Wake::Called) {
-            return Ok(Permit { permits: self, count });
-        }
-        Err(Elapsed)
+        self.take_until(count, timeout)?;
+        Ok(Permit { permits: self, count })
     }
 }

@@ -3,11 +3,15 @@
 //! Knows how many are there and how many are out. Decides by the order in which they came who is
 //! next. Knows no bounds.
 
-use std::{cell::Cell, fmt};
+use std::{cell::Cell, fmt, time::Duration};
 
 use greenroom_hub::{Instant, Wake};
 
-use crate::thread::{Blocked, park::Unwinding, wait_queue::WaitQueue};
+use crate::{
+    Elapsed,
+    sync::after,
+    thread::{Blocked, park::Unwinding, wait_queue::WaitQueue},
+};
 
 pub(super) struct Permits {
     available: Cell<usize>,
@@ -49,6 +53,15 @@ impl Permits {
         let blocked = Blocked::Call(&"a permit");
         let _leaving = Leaving(self);
         self.queue.wait_noted(count, blocked, deadline, || self.give_back(count))
+    }
+
+    /// Takes permits, and waits for them until `timeout` is over.
+    #[inline]
+    pub(super) fn take_until(&self, count: usize, timeout: Duration) -> Result<(), Elapsed> {
+        if self.try_take(count) || self.wait(count, Some(after(timeout))) == Ok(Wake::Called) {
+            return Ok(());
+        }
+        Err(Elapsed)
     }
 
     /// Takes permits back that were lent.
