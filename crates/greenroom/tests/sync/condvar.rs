@@ -204,7 +204,7 @@ fn poison_comes_back_with_the_guard() {
             panic!("in the middle");
         });
         assert!(breaker.join().unwrap_err().is_panic());
-        let [first, second] = victims.map(|victim| victim.join());
+        let [first, second] = victims.map(JoinHandle::join);
         assert!(first.unwrap_err().is_panic(), "it unwrapped a poisoned guard");
         second.unwrap();
     });

@@ -7,7 +7,7 @@ use std::{
 };
 
 use greenroom::{
-    Elapsed, Instant, hub, sleep, spawn,
+    Elapsed, Instant, JoinHandle, hub, sleep, spawn,
     sync::Event,
     testing::{run, wait_all_parked},
     with_timeout,
@@ -184,7 +184,7 @@ fn a_killed_waiter_takes_nothing_from_the_others() {
         waiters[0].kill();
         event.send(7).unwrap();
         waiters[1].kill();
-        let [first, second, third] = waiters.map(|waiter| waiter.join());
+        let [first, second, third] = waiters.map(JoinHandle::join);
         assert!(first.unwrap_err().is_killed() && second.unwrap_err().is_killed());
         assert_eq!(third.unwrap(), 7);
         assert_nothing_left();

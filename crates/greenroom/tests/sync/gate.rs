@@ -36,7 +36,7 @@ pub(crate) struct Kind {
     pub(crate) make: fn() -> Box<dyn Gate>,
 }
 
-pub(crate) static ALL: [Kind; 10] = [
+static ALL: [Kind; 10] = [
     Kind {
         name: "mutex",
         waits_for: "a mutex",
@@ -108,6 +108,11 @@ pub(crate) static ALL: [Kind; 10] = [
         make: || Box::new(Full(CappedSemaphore::new(100, 100))),
     },
 ];
+
+/// All of them, with those of items.
+pub(crate) fn all() -> impl Iterator<Item = &'static Kind> {
+    ALL.iter().chain(&gate_of_items::ALL)
+}
 
 /// Guards that are alive, the oldest first. What they lock is leaked: a test's process is short.
 struct Guards<G>(RefCell<VecDeque<G>>);

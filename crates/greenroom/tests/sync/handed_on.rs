@@ -12,7 +12,7 @@ use greenroom::{
 };
 
 use crate::{
-    gate::{ALL, Gate, Kind},
+    gate::{Gate, Kind, all},
     scenes::{
         SECOND, assert_nothing_left, in_a_callback, in_a_kill, in_a_panic, join_all, panic_if_any,
         panic_of,
@@ -81,7 +81,7 @@ impl Scene {
 #[track_caller]
 fn for_each_gate(scene: impl Fn(&Scene) + Sync) {
     let at = Location::caller();
-    for kind in &ALL {
+    for kind in all() {
         eprintln!("{}, for {at}", kind.name);
         run(|| {
             scene(&Scene::of(kind));
@@ -359,7 +359,7 @@ fn a_root_that_can_never_go_on_is_told_and_leaves_the_queue() {
 
 #[test]
 fn the_dump_says_what_is_waited_for() {
-    for kind in &ALL {
+    for kind in all() {
         run(|| {
             let scene = Scene::of(kind);
             let waiter = scene.waiter("waiter");

@@ -12,16 +12,21 @@ mod seeds;
 mod trace;
 
 mod gate;
+mod gate_of_items;
 mod handed_on;
 
 mod barrier;
+mod channel;
 mod condvar;
 mod event;
 mod mutex;
 mod once_cell;
+mod queue;
 mod rwlock;
+mod select;
 mod semaphore;
 
 mod seeded_handing_on;
 mod seeded_meeting;
 mod seeded_sharing;
+mod seeded_traffic;

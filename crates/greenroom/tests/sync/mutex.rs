@@ -8,7 +8,7 @@ use std::{
 };
 
 use greenroom::{
-    Elapsed, hub, scope, sleep, spawn,
+    Elapsed, JoinHandle, hub, scope, sleep, spawn,
     sync::{Mutex, MutexGuard},
     testing::{run, wait_all_parked},
     with_timeout, yield_now,
@@ -116,7 +116,7 @@ fn a_waiter_that_is_unwound_does_not_poison_it() {
         drop(guard);
         // It has been given the lock by now, and is killed before it has it.
         waiters[1].kill();
-        let [late, killed] = waiters.map(|waiter| waiter.join());
+        let [late, killed] = waiters.map(JoinHandle::join);
         assert_eq!(late.unwrap(), Err(Elapsed));
         assert!(killed.unwrap_err().is_killed());
         assert!(!mutex.is_poisoned() && mutex.try_lock().is_ok());

@@ -177,7 +177,7 @@ fn a_reader_that_is_killed_before_and_after_it_was_chosen_leaves_no_trace() {
         readers[0].kill();
         drop(writing);
         readers[1].kill();
-        let [first, second, third] = readers.map(|reader| reader.join());
+        let [first, second, third] = readers.map(JoinHandle::join);
         assert!(first.unwrap_err().is_killed() && second.unwrap_err().is_killed());
         third.unwrap();
         writer.join().unwrap();

@@ -18,7 +18,7 @@ use greenroom::{
 use greenroom_hub::Chance;
 
 use crate::{
-    gate::{ALL, Gate},
+    gate::{Gate, all},
     scenes::assert_nothing_left,
     seeds::with_seeds,
 };
@@ -151,7 +151,7 @@ fn live(seed: u64, gate: fn() -> Box<dyn Gate>) -> u32 {
 
 #[test]
 fn seeded_visitors_of_all_gates_are_alone_inside_and_lose_nothing() {
-    for kind in ALL.iter().filter(|kind| kind.keeps) {
+    for kind in all().filter(|kind| kind.keeps) {
         let visits = Cell::new(0);
         with_seeds(32, |seed| visits.set(visits.get() + live(seed, kind.make)));
         assert!(visits.get() > 200, "{}: little happens: {} visits", kind.name, visits.get());

@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -112,14 +113,14 @@ fn seeded_readers_never_meet_a_writer_and_the_lock_is_free_at_last() {
         play(seed, dice, move |dice| {
             let (lock, reading, writing) = &theirs;
             if dice.below(3) > 0 {
-                let _guard = lock.read().unwrap_or_else(|error| error.into_inner());
+                let _guard = lock.read().unwrap_or_else(PoisonError::into_inner);
                 let _inside = Inside::enter(reading, 1);
                 assert_eq!(writing.get(), 0, "one reads while another writes");
                 dice.done();
                 sleep(dice.moment());
             } else {
                 let Ok(guard) = lock.write_timeout(dice.moment()) else { return };
-                let _guard = guard.unwrap_or_else(|error| error.into_inner());
+                let _guard = guard.unwrap_or_else(PoisonError::into_inner);
                 let _inside = Inside::enter(writing, 1);
                 assert_eq!((writing.get(), reading.get()), (1, 0), "one writes beside others");
                 dice.done();

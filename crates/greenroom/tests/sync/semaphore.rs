@@ -214,7 +214,7 @@ fn a_capped_one_never_exceeds_its_room_when_both_sides_are_killed() {
         semaphore.release();
         consumers[0].kill();
         sleep(SECOND);
-        let [first, second] = consumers.map(|consumer| consumer.join());
+        let [first, second] = consumers.map(JoinHandle::join);
         assert!(first.unwrap_err().is_killed());
         second.unwrap();
         semaphore.release();
