@@ -111,6 +111,8 @@ pub(crate) const CASES: &[Case] = &[
             "hold_the_loop_until_reported",
             "watchdog.rs:",
         ],
+        // What is above and below the thread's own code.
+        never_says: &["debug::sample", "thread::spawn::body", "thread::run::"],
         ..PLAIN
     },
     Case {
