@@ -189,7 +189,7 @@ impl<N: Copy, F: FnOnce()> Drop for Placed<'_, N, F> {
     #[inline]
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let was_called = control::with_current(local(), |control| control.was_called());
+        let was_called = control::with_current(local(), control::Control::was_called);
         if !was_called {
             self.queue.leave(ticket);
         } else if let Some(give_back) = self.give_back.take() {
