@@ -32,8 +32,11 @@ impl Trace {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.frames.iter().map(|&frame| Line::of(frame)).collect();
-        let first = lines.iter().position(|line| !line.is_machinery()).unwrap_or(0);
+        let mut lines: Vec<_> = self.frames.iter().map(|&frame| Line::of(frame)).collect();
+        let first = lines.iter().position(|line| line.machinery() < line.names.len()).unwrap_or(0);
+        if let Some(line) = lines.get_mut(first) {
+            line.drop_machinery();
+        }
         let foot = lines.iter().position(|line| line.is_in(FOOT)).unwrap_or(lines.len());
         for (depth, line) in lines[first..foot.max(first)].iter().enumerate() {
             write!(f, "  {depth:>3}: {line}")?;
@@ -97,8 +100,9 @@ impl Line {
         line
     }
 
-    /// Nothing but the way from a wait to where the stack is left.
-    fn is_machinery(&self) -> bool {
+    /// How many of its functions, from the innermost, are nothing but the way from a wait to where
+    /// the stack is left.
+    fn machinery(&self) -> usize {
         const OURS: [&str; 6] = [
             "backtrace::",
             "greenroom::debug::",
@@ -107,8 +111,17 @@ impl Line {
             "greenroom_fiber::",
             "corosensei::",
         ];
-        let is_ours = |name: &String| OURS.iter().any(|ours| name.trim_start_matches('<').starts_with(ours));
-        self.names.iter().all(is_ours)
+        let is_ours = |name: &&String| {
+            let path = name.trim_start_matches('<');
+            OURS.iter().any(|ours| path.starts_with(ours))
+        };
+        self.names.iter().take_while(is_ours).count()
+    }
+
+    fn drop_machinery(&mut self) {
+        let count = self.machinery();
+        self.names.drain(..count);
+        self.places.drain(..count);
     }
 
     fn is_in(&self, function: &str) -> bool {
