@@ -170,7 +170,7 @@ fn one_near_the_end_of_its_stack_is_left_alone() {
         yield_now();
         let text = dump().to_string();
         assert!(text.contains("depth 24"), "{text}");
-        threads.map(|thread| thread.join().unwrap());
+        let _ = threads.map(|thread| thread.join().unwrap());
     });
 }
 
