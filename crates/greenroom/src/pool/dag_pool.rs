@@ -118,6 +118,21 @@ where
     ///
     /// [`DagError::Collision`] if `key` has a task or a value. [`DagError::Cycle`] if `f` would need
     /// its own result, directly or through others. `f` is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{DagError, DagPool};
+    ///
+    /// let pool = DagPool::new();
+    /// pool.spawn("sum", ["one", "two"], |made| Ok(made["one"] + made["two"]))?;
+    /// pool.spawn("one", [], |_| Ok("1".parse::<u32>()?))?;
+    /// let refused = pool.spawn("two", ["sum"], |_| Ok(2)).unwrap_err();
+    /// assert_eq!(refused, DagError::Cycle { path: vec!["two", "sum", "two"] });
+    /// pool.spawn("two", [], |_| Ok(2))?;
+    /// assert_eq!(pool.wait(["sum"])?["sum"], 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn spawn<F>(
         &self,
         key: K,
@@ -173,6 +188,18 @@ where
     ///
     /// In a task whose own result it would wait for. In a hub callback, if it would have to wait.
     /// On the root, if nothing is left that could end the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{pool::DagPool, with_timeout};
+    ///
+    /// let pool = DagPool::preload([("a", 1)]);
+    /// assert_eq!(pool.wait(["a"]).unwrap()["a"], 1);
+    /// let never = with_timeout(Duration::from_millis(1), || pool.wait(["b"]).is_ok());
+    /// assert!(never.is_err());
+    /// ```
     pub fn wait(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -229,6 +256,21 @@ where
     ///
     /// In a task of this pool, which would wait for its own end. In a hub callback, if it would have
     /// to wait. On the root, if nothing is left that could end the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::DagPool;
+    ///
+    /// let pool = DagPool::new();
+    /// for n in 1..4 {
+    ///     pool.spawn(n, [n - 1], move |made| Ok(made[&(n - 1)] * 2))?;
+    /// }
+    /// pool.post(0, 1)?;
+    /// let values: Vec<_> = pool.waitall()?.iter().map(|(n, value)| (*n, *value)).collect();
+    /// assert_eq!(values, [(1, 2), (0, 1), (2, 4), (3, 8)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn waitall(&self) -> Result<Results<K, V>, PropagateError<K>> {
         self.shared.wait_all()
     }

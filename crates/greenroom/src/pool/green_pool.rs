@@ -242,6 +242,19 @@ impl GreenPool {
     /// this; [`GreenPile`](crate::pool::GreenPile) has them. In a destructor that runs because of a
     /// panic nothing waits: there it returns at once.
     ///
+    /// Costs a wake-up for each time the pool is empty. Several may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::GreenPool;
+    ///
+    /// let pool = GreenPool::new(2);
+    /// (0..5).for_each(|n| pool.spawn_detached(move || println!("{n}")));
+    /// pool.waitall();
+    /// assert_eq!(pool.running(), 0);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If a member of the pool calls it, which would wait for its own end. In a hub callback, if
@@ -260,6 +273,19 @@ impl GreenPool {
     ///
     /// If it grows, those who wait longest get the slots that are new. If it shrinks, nobody is
     /// interrupted: until enough have ended, [`free`](GreenPool::free) is negative.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::GreenPool;
+    ///
+    /// let pool = GreenPool::new(2);
+    /// let members = [pool.spawn(|| 1), pool.spawn(|| 2)];
+    /// pool.resize(1);
+    /// assert_eq!(pool.free(), -1);
+    /// assert_eq!(members.map(|member| member.join().unwrap()), [1, 2]);
+    /// assert_eq!(pool.free(), 1);
+    /// ```
     pub fn resize(&self, size: usize) {
         self.slots.resize(size);
     }

@@ -27,6 +27,28 @@ use crate::{
 /// they unwind at their next wait, and their slots are free again then. Under `panic = "abort"`,
 /// where nothing can be unwound, those that have started run to their end instead.
 ///
+/// # Examples
+///
+/// A panic is met where its item would be:
+///
+/// ```
+/// use std::panic::{AssertUnwindSafe, catch_unwind};
+/// use greenroom::pool::GreenPool;
+///
+/// let pool = GreenPool::new(2);
+/// let mut results = pool.imap(["1", "two", "3"], |text| text.parse::<u32>().unwrap());
+/// assert_eq!(results.next(), Some(1));
+/// assert!(catch_unwind(AssertUnwindSafe(|| results.next())).is_err());
+/// assert_eq!(results.next(), Some(3));
+/// ```
+///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>(_: T) {}
+/// is_send(greenroom::pool::GreenPool::new(1).imap(0..3, |n| n));
+/// ```
+///
 /// # Panics
 ///
 /// [`next`](Iterator::next) panics with what the function panicked with, at that item's place. What

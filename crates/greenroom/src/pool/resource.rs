@@ -124,6 +124,19 @@ impl<T, E> Pool<T, E> {
     /// # Panics
     ///
     /// With what `create` panics with. In a hub callback, if all are lent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::Pool;
+    ///
+    /// let pool = Pool::new(1, String::new);
+    /// // What cannot fail to be made is always lent in the end.
+    /// let Ok(mut text) = pool.get() else { unreachable!("nobody unwinds") };
+    /// text.push_str("used");
+    /// drop(text);
+    /// assert_eq!(pool.get().as_deref().map(String::as_str), Ok("used"));
+    /// ```
     pub fn get(&self) -> Result<Item<T, E>, GetError<E>> {
         self.shared.get(None)
     }
@@ -206,6 +219,16 @@ impl<T, E> Pool<T, E> {
     /// If it grows, those who wait longest get the places that are new. If it shrinks, idle ones are
     /// dropped, and of those that are lent the surplus is dropped as it is given back; until then
     /// [`free`](Pool::free) is negative.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::Builder;
+    ///
+    /// let pool = Builder::new().min(4).max(4).create(|| ());
+    /// pool.resize(1);
+    /// assert_eq!((pool.max(), pool.idle()), (1, 1));
+    /// ```
     pub fn resize(&self, max: usize) {
         let shared = &self.shared;
         shared.max.set(max);

@@ -339,7 +339,11 @@ fn any_error_will_do_and_is_found_again() {
         pool.spawn("text", [], |_| Err("text")?).unwrap();
         pool.spawn("boxed", [], |_| Err(TaskError::from("boxed"))).unwrap();
         let inner = pool.clone();
-        pool.spawn("passed on", [], move |_| Ok(drop(inner.wait(["io"])?))).unwrap();
+        pool.spawn("passed on", [], move |_| {
+            inner.wait(["io"])?;
+            Ok(())
+        })
+        .unwrap();
         let error = |key| pool.wait([key]).unwrap_err();
         let source = |error: &dyn std::error::Error| {
             let found = error.source().and_then(|source| source.downcast_ref::<io::Error>());

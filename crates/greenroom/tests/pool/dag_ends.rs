@@ -1,6 +1,6 @@
 //! Tasks that fail, panic or are killed, and what becomes of those that need them.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use greenroom::{
     GreenPool, Instant, JoinError, hub,
@@ -51,7 +51,7 @@ fn an_error_is_told_at_once_and_the_end_of_all_only_at_the_end() {
         pool.spawn("quick", [], |_| Err("no")?).unwrap();
         let begin = Instant::now();
         assert_eq!(*pool.wait(["slow", "quick"]).unwrap_err().key(), "quick");
-        assert_eq!(begin.elapsed(), 0 * SECOND);
+        assert_eq!(begin.elapsed(), Duration::ZERO);
         assert_eq!(*pool.waitall().unwrap_err().key(), "quick");
         assert_eq!(begin.elapsed(), SECOND);
     });
@@ -126,6 +126,17 @@ fn one_killed_before_it_has_begun_on_its_thread_has_failed() {
 }
 
 #[test]
+fn what_has_ended_is_on_no_way_round() {
+    run(|| {
+        let pool: DagPool<u32, u32> = DagPool::new();
+        pool.spawn(1, [2], |_| Ok(1)).unwrap();
+        assert!(pool.kill(&1));
+        pool.spawn(2, [1], |_| Ok(2)).unwrap();
+        assert_eq!(pool.wait([2]).unwrap_err().key(), &1);
+    });
+}
+
+#[test]
 fn a_task_that_is_not_run_is_dropped_where_nothing_is_borrowed() {
     run(|| {
         let (pool, trace) = (DagPool::new(), Trace::new());
@@ -136,7 +147,11 @@ fn a_task_that_is_not_run_is_dropped_where_nothing_is_borrowed() {
                 // What it spawns as it is dropped is run as any other.
                 inner.spawn(if key == "b" { "from b" } else { "from c" }, [], |_| Ok(())).unwrap();
             });
-            pool.spawn(key, ["a"], move |_| Ok(drop(owned))).unwrap();
+            pool.spawn(key, ["a"], move |_| {
+                drop(owned);
+                Ok(())
+            })
+            .unwrap();
         }
         pool.spawn("a", [], |_| Err("no")?).unwrap();
         assert_eq!(pool.waitall().unwrap_err().key(), &"a");
@@ -157,7 +172,11 @@ fn a_task_whose_drop_panics_does_not_keep_the_others_from_ending() {
                     panic!("it goes off");
                 }
             });
-            pool.spawn(key, ["a"], move |_| Ok(drop(bomb))).unwrap();
+            pool.spawn(key, ["a"], move |_| {
+                drop(bomb);
+                Ok(())
+            })
+            .unwrap();
         }
         pool.spawn("a", [], |_| Err("no")?).unwrap();
         for key in ["a", "b", "c"] {

@@ -162,7 +162,7 @@ fn a_spawn_that_is_killed_while_it_waits_leaves_its_turn_to_the_next() {
             assert!(first.kill());
             assert!(first.join().unwrap_err().is_killed());
             second.join().unwrap();
-            let expected = if after_chosen { 0 * SECOND } else { SECOND };
+            let expected = if after_chosen { Duration::ZERO } else { SECOND };
             assert_eq!(begin.elapsed(), expected, "the second has had the slot of the first");
             member.join().unwrap();
             pool.waitall();
@@ -190,7 +190,8 @@ fn a_spawn_whose_limit_of_time_is_over_has_started_nothing() {
 
 #[test]
 fn however_a_member_ends_it_gives_its_slot_back() {
-    let ends: [(&str, fn(&GreenPool)); 6] = [
+    type End = fn(&GreenPool);
+    let ends: [(&str, End); 6] = [
         ("returns", |pool| pool.spawn_detached(|| 1)),
         ("panics", |pool| {
             pool.spawn(|| panic!("a member")).join().unwrap_err();

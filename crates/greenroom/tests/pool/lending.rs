@@ -1,5 +1,7 @@
 //! A member that spawns while its pool is full: it lends its slot and waits for the child.
 
+use std::time::Duration;
+
 use greenroom::{
     GreenPool, Instant, hub, sleep, spawn,
     testing::{run, wait_all_parked},
@@ -92,7 +94,7 @@ fn a_member_with_a_free_slot_beside_it_does_not_wait() {
             drop(child);
             begin.elapsed()
         });
-        assert_eq!(member.join().unwrap(), 0 * SECOND);
+        assert_eq!(member.join().unwrap(), Duration::ZERO);
         pool.waitall();
         assert_eq!(begin.elapsed(), SECOND);
     });

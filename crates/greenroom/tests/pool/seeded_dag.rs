@@ -49,7 +49,7 @@ fn add(pool: &DagPool<u64, u64>, key: u64, dice: &Dice, inside: &Inside, told: &
         dice.nap();
         if dice.one_in(12) {
             told.borrow_mut().ran.insert(key, End::Failed);
-            return Err("by chance")?;
+            return Err("by chance".into());
         }
         if dice.one_in(20) {
             std::panic::resume_unwind(Box::new("a task"));

@@ -290,7 +290,8 @@ fn an_item_outlives_its_pools_handles() {
 #[test]
 fn things_may_use_their_pool_as_they_are_made_and_dropped() {
     run(|| {
-        let place: Rc<Cell<Option<Pool<OnDrop<Box<dyn FnMut()>>>>>> = Rc::default();
+        type Looks = OnDrop<Box<dyn FnMut()>>;
+        let place: Rc<Cell<Option<Pool<Looks>>>> = Rc::default();
         let looks = Rc::new(Cell::new(0));
         let (inner, theirs) = (Rc::clone(&place), Rc::clone(&looks));
         let pool = Pool::new(2, move || {

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use greenroom::{
-    hub,
+    JoinHandle, hub,
     pool::{GetError, Item, Pool},
     sleep, spawn,
     testing::{run, wait_all_parked},
@@ -46,7 +46,7 @@ fn what_cannot_be_made_is_an_error_and_the_next_in_line_tries() {
 }
 
 /// How the one ends who makes a thing while another waits.
-type Ends = fn(&greenroom::JoinHandle<bool>);
+type Ends = fn(&JoinHandle<bool>);
 
 #[test]
 fn whoever_does_not_finish_making_one_leaves_the_place_to_the_next() {
@@ -99,7 +99,7 @@ fn whoever_is_thrown_out_of_the_wait_leaves_its_turn_to_the_next() {
             assert!(borrowers[0].kill());
             yield_now();
             drop(item);
-            let [first, second] = borrowers.map(|borrower| borrower.join());
+            let [first, second] = borrowers.map(JoinHandle::join);
             assert!(first.unwrap_err().is_killed());
             assert_eq!(second.unwrap(), 0);
             assert_eq!(counts(&pool), (1, 1, 0));

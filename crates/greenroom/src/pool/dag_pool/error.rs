@@ -13,6 +13,20 @@ pub type TaskError = Box<dyn Error + Send + Sync>;
 /// depends on, however far off. [`key`](PropagateError::key) names the one that failed, and
 /// [`source`](Error::source) is what it failed with.
 ///
+/// ```
+/// use std::{error::Error, io};
+/// use greenroom::pool::DagPool;
+///
+/// let pool: DagPool<&str, ()> = DagPool::new();
+/// pool.spawn("read", [], |_| Err(io::Error::from(io::ErrorKind::NotFound))?)?;
+/// pool.spawn("print", ["read"], |_| Ok(()))?;
+/// let error = pool.wait(["print"]).unwrap_err();
+/// assert_eq!(*error.key(), "read");
+/// let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+/// assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::NotFound));
+/// # Ok::<(), Box<dyn Error>>(())
+/// ```
+///
 /// A clone is the same error. It is `Send` and `Sync` if the key is, so that it fits into any boxed
 /// error.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 //! copied with. Tasks that will never run are handed out, to be dropped where nothing is borrowed.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     fmt,
     hash::Hash,
     mem,
@@ -18,6 +18,8 @@ use super::{
 use crate::thread::{Thread, ThreadId};
 
 pub(super) type Task<K, V> = Box<dyn FnOnce(Results<K, V>) -> Result<V, TaskError>>;
+/// A task that may run, and what it is given.
+pub(super) type Next<K, V> = (NodeId, Task<K, V>, Results<K, V>);
 pub(super) type Outcome<K, V> = Result<Rc<V>, PropagateError<K>>;
 
 /// Names one node. Nodes are never removed.
@@ -191,12 +193,13 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Graph<K, V> {
         Ok(())
     }
 
-    /// Looks through all that the needed ones need. Nothing can need a key that nobody has named.
+    /// Looks through all that the needed ones need, if somebody needs the key.
     fn refuse_cycle(&self, key: &K, needs: &[K]) -> Result<(), DagError<K>> {
         if needs.contains(key) {
             return Err(DagError::Cycle { path: vec![key.clone(), key.clone()] });
         }
-        let Some(id) = self.id(key) else { return Ok(()) };
+        let is_needed = |id: &NodeId| !self.nodes[id.0].needed_by.is_empty();
+        let Some(id) = self.id(key).filter(is_needed) else { return Ok(()) };
         let mut reached_from: HashMap<NodeId, Option<NodeId>> = HashMap::new();
         let mut open = Vec::new();
         for need in needs.iter().filter_map(|need| self.id(need)) {
@@ -204,12 +207,16 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Graph<K, V> {
             open.push(need);
         }
         while let Some(at) = open.pop() {
+            // What has ended waits for nobody.
+            if self.outcome(at).is_some() {
+                continue;
+            }
             for &next in &self.nodes[at.0].needs {
                 if next == id {
                     return Err(DagError::Cycle { path: self.path_back(id, at, &reached_from) });
                 }
-                if !reached_from.contains_key(&next) {
-                    reached_from.insert(next, Some(at));
+                if let Entry::Vacant(entry) = reached_from.entry(next) {
+                    entry.insert(Some(at));
                     open.push(next);
                 }
             }
@@ -244,7 +251,7 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Graph<K, V> {
     }
 
     /// Takes the task that has been queued longest, with what it needs, to be run.
-    pub(super) fn next(&mut self) -> Option<(NodeId, Task<K, V>, Results<K, V>)> {
+    pub(super) fn next(&mut self) -> Option<Next<K, V>> {
         let id = self.queued.pop_front()?;
         let state = &mut self.nodes[id.0].state;
         let State::Queued(task) = mem::replace(state, State::Running(None)) else {

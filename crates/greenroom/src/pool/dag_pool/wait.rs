@@ -29,6 +29,13 @@ use crate::{
 /// Whoever is killed or out of time in a wait loses nothing: the next call goes on from there. In a
 /// destructor that runs because of a panic it gives what is there already, and then `None`.
 ///
+/// It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::pool::WaitEach<u32, u32>>();
+/// ```
+///
 /// # Panics
 ///
 /// [`next`](Iterator::next) panics in a task whose own result it would wait for. In a hub callback, if
