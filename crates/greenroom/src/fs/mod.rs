@@ -39,6 +39,8 @@
 //! *Panics.* In a hub callback, which may not wait. In a destructor that runs because of a panic there
 //! is no waiting: the call is done on this OS thread, which it holds.
 //!
+//! *Virtual time* stands still while somebody waits for a call: timeouts around it are not over then.
+//!
 //! Nothing here belongs to a hub: a [`File`] may go to another OS thread.
 //!
 //! `file` knows files that are open, this module paths; both know nothing of who waits.

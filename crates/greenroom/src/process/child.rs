@@ -176,12 +176,14 @@ impl Child {
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = match (self.stdout.take(), self.stderr.take()) {
-            (Some(output), Some(error)) => scope(|scope| {
-                let other = scope.spawn(|| read_to_end(error));
-                let stdout = read_to_end(output);
-                let stderr = other.join().map_err(io::Error::other).flatten();
-                io::Result::Ok((stdout?, stderr?))
-            })?,
+            (Some(output), Some(error)) => {
+                let mut stderr = Ok(Vec::new());
+                let stdout = scope(|scope| {
+                    scope.spawn(|| stderr = read_to_end(error));
+                    read_to_end(output)
+                });
+                (stdout?, stderr?)
+            }
             (output, error) => {
                 let read = |pipe: Option<PipeReader>| pipe.map_or(Ok(Vec::new()), read_to_end);
                 (read(output)?, read(error)?)

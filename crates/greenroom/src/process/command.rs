@@ -159,7 +159,7 @@ impl Command {
 
     /// Starts the child. Its streams are our own, unless they were set.
     ///
-    /// Holds the loop for about half a millisecond: see [the module](super). Does not wait, so it
+    /// Holds the loop for about a tenth of a millisecond: see [the module](super). Does not wait, so it
     /// works in hub callbacks and destructors too, and cannot be killed half-way.
     ///
     /// # Errors

@@ -25,13 +25,16 @@
 //! # Starting holds the loop
 //!
 //! [`spawn`](Command::spawn) runs on the calling OS thread, and nobody else on its hub does meanwhile:
-//! about half a millisecond, until the kernel has loaded the program. It is not given to a helper OS
-//! thread, because a child takes after the OS thread that starts it: its signal mask, its priority and
-//! processors, its namespaces and its parent-death signal, which the child of a helper would get when
-//! that helper ends. Where a closure runs before `exec`, or another user or group is asked for, std
-//! forks instead, and that takes the longer the more memory the process has. If this is too long,
-//! [`offload`](crate::offload) the start of a `std::process::Command` and make a [`Child`] of what
-//! comes back.
+//! about a tenth of a millisecond, until the kernel has loaded the program, however large the
+//! process is. It is not given to a helper OS thread, because a child takes after the OS thread
+//! that starts it: its signal mask, its priority and processors, its namespaces and its parent-death
+//! signal, which the child of a helper would get when that helper ends. And a caller that is thrown
+//! out of such a wait would leave a child that nobody has.
+//!
+//! Where a closure runs before `exec`, or another user or group is asked for, std forks instead, and
+//! that takes the longer the more memory the process has: one to two tenths of a second for each
+//! gigabyte. If that is too long, [`offload`](crate::offload) the start of a `std::process::Command`,
+//! and make a [`Child`] of what comes back.
 //!
 //! # Under virtual time
 //!

@@ -15,8 +15,10 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
+    hub::local::existing,
     io::{Descriptor, Interest},
     signal::{Signal, catch::Catch},
+    thread::park,
 };
 
 /// Hears signals from when it is made until it is dropped. What comes while nobody waits is kept, one
@@ -177,13 +179,17 @@ impl Signals {
                 "these signals are a parent process's; a forked child has to make its own",
             ));
         }
-        self.bell.when_ready_within(timeout, Interest::Read, |fd| match self.try_next() {
-            Some(signal) => Ok(signal),
-            None => {
-                silence(fd)?;
-                // It rang for a signal heard before, or is about to be looked at: either way again.
-                self.try_next().ok_or(Errno::INTR)
-            }
+        if let Some(local) = existing() {
+            park::count_call(local);
+        }
+        // What has come is had also where nothing waits: in a callback, say.
+        if let Some(signal) = self.try_next() {
+            return Ok(signal);
+        }
+        self.bell.when_ready_within(timeout, Interest::Read, |fd| {
+            silence(fd)?;
+            // If it rang for a signal that was heard before, it is looked at again.
+            self.try_next().ok_or(Errno::INTR)
         })
     }
 }
