@@ -88,7 +88,7 @@ pub fn use_hub(backend: Backend) -> Result<(), UseHubError> {
     };
     let stats = stats();
     if stats.threads + stats.timers + stats.listeners > 0 {
-        return Err(UseHubError::Busy(stats));
+        return Err(UseHubError::Busy(Box::new(stats)));
     }
     Ok(local.hub.borrow_mut().change_backend(backend)?)
 }
@@ -98,7 +98,7 @@ pub fn use_hub(backend: Backend) -> Result<(), UseHubError> {
 #[non_exhaustive]
 pub enum UseHubError {
     /// It is in use: there is what is alive on it.
-    Busy(Stats),
+    Busy(Box<Stats>),
     /// The kernel refused.
     Io(io::Error),
 }

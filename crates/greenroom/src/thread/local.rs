@@ -203,7 +203,7 @@ struct Making(usize);
 impl Making {
     fn begin(key: usize) -> Making {
         control::with_current(local(), |control| {
-            control.locals.with(|list| list.push((key, None)))
+            control.locals.with(|list| list.push((key, None)));
         });
         Making(key)
     }

@@ -86,9 +86,11 @@ pub(crate) fn land(control: &Control, limit: Limit, now: impl FnOnce() -> Instan
 /// Under `panic = "abort"`.
 #[track_caller]
 pub(crate) fn assert_can_unwind(what: &str) {
-    assert!(
-        !cfg!(panic = "abort"),
-        "{what} unwinds a green thread, and this program was built with panic=abort, under which \
-         nothing can be unwound; build it with panic=unwind, or give the calls themselves timeouts"
-    );
+    if cfg!(panic = "abort") {
+        panic!(
+            "{what} unwinds a green thread, and this program was built with panic=abort, under \
+             which nothing can be unwound; build it with panic=unwind, or give the calls \
+             themselves timeouts"
+        );
+    }
 }
