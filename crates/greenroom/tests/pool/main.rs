@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 #![allow(missing_docs)]
 
+mod child;
 mod scenes;
 #[path = "../core/seeds.rs"]
 mod seeds;
@@ -20,6 +21,7 @@ mod things_thrown;
 
 mod dag;
 mod dag_ends;
+mod no_stack;
 mod stalled;
 
 mod seeded_dag;

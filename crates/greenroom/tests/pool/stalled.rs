@@ -1,28 +1,13 @@
 //! A wait for a result that can never come: what is said then.
-//!
-//! The scene is played by a child process, whose standard error is looked at. The child is this very
-//! test binary, told by its environment to run this very test.
-
-use std::{env, process::Command};
 
 use greenroom::{pool::DagPool, testing::run};
 
-use crate::scenes::panic_of;
-
-const PLAYS: &str = "GREENROOM_TEST_PLAYS_STALLED";
+use crate::{child::said_by_child, scenes::panic_of};
 
 #[test]
 fn a_wait_that_can_never_end_says_which_task_needs_what() {
-    if env::var_os(PLAYS).is_some() {
-        return play();
-    }
-    let child = Command::new(env::current_exe().unwrap())
-        .args(["a_wait_that_can_never_end_says_which_task_needs_what", "--nocapture"])
-        .env(PLAYS, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{said}");
+    let test = "stalled::a_wait_that_can_never_end_says_which_task_needs_what";
+    let Some(said) = said_by_child(test, stalls) else { return };
     let lines = [
         "keys that nobody has spawned or posted: [\"never\"]",
         "the task \"b\" needs [\"never\"]",
@@ -33,7 +18,7 @@ fn a_wait_that_can_never_end_says_which_task_needs_what() {
     }
 }
 
-fn play() {
+fn stalls() {
     run(|| {
         let pool = DagPool::new();
         pool.spawn("a", [], |_| Ok(1)).unwrap();
