@@ -117,7 +117,7 @@ fn play(case: &Case) -> Result<(), String> {
         // Nobody listens any more if it took too long.
         let _ = done.send(said);
     });
-    match ended.recv_timeout(TIME_MAX) {
+    match ended.recv_timeout(time_max(case)) {
         Ok(said) => judge(case, &mut child, &said),
         Err(_) => {
             // With all that it has forked. It may have ended this moment: then nobody is left.
@@ -126,6 +126,12 @@ fn play(case: &Case) -> Result<(), String> {
             Err(format!("hangs; it said:\n{said}"))
         }
     }
+}
+
+/// How long a case may take: one with seeds, so many times as long as it has more of them.
+fn time_max(case: &Case) -> Duration {
+    let factor = env::var("GREENROOM_SOAK_SEEDS").ok().filter(|_| case.name.contains("seeded"));
+    TIME_MAX * factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
 }
 
 /// Reads to the end, and closes the input as soon as all is said that shall be.

@@ -81,7 +81,7 @@ const CALLS: [Call; 32] = [
     both!("exists not", |path| fs::exists(path.join("a/none"))),
     both!("set_permissions", |path| fs::set_permissions(
         path.join("a/file"),
-        std::fs::Permissions::from_mode(0o640)
+        fs::Permissions::from_mode(0o640)
     )),
     both!("mode", |path| fs::metadata(path.join("a/file")).map(|m| m.mode())),
     both!("remove_file", |path| fs::remove_file(path.join("a/moved"))),
@@ -247,7 +247,7 @@ pub(crate) const CASES: &[Case] = &[
                 assert_eq!((entries.size_hint(), open_fds()), ((5, Some(5)), before));
                 fs::remove_file(folder.path("c")).unwrap();
                 let mut found: Vec<_> = entries.map(Result::unwrap).collect();
-                found.sort_by_key(|entry| entry.path());
+                found.sort_by_key(fs::DirEntry::path);
                 for (entry, name) in found.iter().zip(["a", "b", "c", "d", "e"]) {
                     assert_eq!(entry.file_name(), name);
                     assert_eq!(entry.path(), folder.path(name));

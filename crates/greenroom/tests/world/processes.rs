@@ -230,7 +230,7 @@ pub(crate) const CASES: &[Case] = &[
 
             let mut child = stays();
             let waited = pid(&child);
-            assert_eq!(state(waited).is_some(), true);
+            assert!(state(waited).is_some());
             killed(&mut child);
             assert_eq!(state(waited), None);
         },

@@ -47,6 +47,9 @@ fn from_terminal() -> File {
     keyboard.into()
 }
 
+/// Makes standard input something, and returns where to write to it.
+type Open = fn() -> Box<dyn Write>;
+
 fn flags_of_input() -> OFlags {
     fcntl_getfl(std::io::stdin().as_fd()).unwrap()
 }
@@ -104,7 +107,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "standard_input::a_reader_that_is_thrown_out_swallows_nothing",
         play: || {
             in_virtual_time(|| {
-                let inputs: [(&str, fn() -> Box<dyn Write>); 2] = [
+                let inputs: [(&str, Open); 2] = [
                     ("pipe", || Box::new(from_pipe())),
                     ("terminal", || Box::new(from_terminal())),
                 ];
