@@ -58,6 +58,18 @@ impl Barrier {
     ///
     /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
     /// or a kill.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{scope, sync::Barrier};
+    ///
+    /// let barrier = Barrier::new(2);
+    /// scope(|scope| {
+    ///     let other = scope.spawn(|| barrier.wait().is_leader());
+    ///     assert_ne!(barrier.wait().is_leader(), other.join().unwrap());
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         match self.wait_until(None) {

@@ -73,6 +73,27 @@ impl Condvar {
     ///
     /// In a hub callback. In a destructor that runs because of a panic or a kill; there
     /// [`wait_timeout`](Condvar::wait_timeout) returns at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{scope, sync::{Condvar, Mutex}};
+    ///
+    /// let (number, changed) = (Mutex::new(0), Condvar::new());
+    /// scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let mut number = number.lock().unwrap();
+    ///         while *number == 0 {
+    ///             number = changed.wait(number).unwrap();
+    ///         }
+    ///         assert_eq!(*number, 1);
+    ///     });
+    ///     scope.spawn(|| {
+    ///         *number.lock().unwrap() = 1;
+    ///         changed.notify_one();
+    ///     });
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         if panicking() {
@@ -91,6 +112,26 @@ impl Condvar {
     /// # Panics
     ///
     /// As [`wait`](Condvar::wait), and with what `condition` panics with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{scope, sync::{Condvar, Mutex}};
+    ///
+    /// let (number, changed) = (Mutex::new(0), Condvar::new());
+    /// scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let guard = number.lock().unwrap();
+    ///         assert_eq!(*changed.wait_while(guard, |number| *number < 3).unwrap(), 3);
+    ///     });
+    ///     for _ in 0..3 {
+    ///         scope.spawn(|| {
+    ///             *number.lock().unwrap() += 1;
+    ///             changed.notify_all();
+    ///         });
+    ///     }
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait_while<'a, T: ?Sized>(
         &self,
@@ -146,6 +187,18 @@ impl Condvar {
     /// # Panics
     ///
     /// In a hub callback, and with what `condition` panics with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::sync::{Condvar, Mutex};
+    ///
+    /// let (ready, changed) = (Mutex::new(false), Condvar::new());
+    /// let (guard, time) = (ready.lock().unwrap(), Duration::from_millis(1));
+    /// let (guard, result) = changed.wait_timeout_while(guard, time, |ready| !*ready).unwrap();
+    /// assert!(result.timed_out() && !*guard);
+    /// ```
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,

@@ -170,6 +170,22 @@ impl<T> Event<T> {
     ///
     /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
     /// or a kill; [`with`](Event::with) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::Event};
+    ///
+    /// struct Report { lines: u32 }
+    ///
+    /// let done = Rc::new(Event::new());
+    /// let theirs = Rc::clone(&done);
+    /// let reader = spawn(move || theirs.wait_with(|report: &Report| report.lines));
+    /// done.send(Report { lines: 3 })?;
+    /// assert_eq!(reader.join().unwrap(), 3);
+    /// # Ok::<(), greenroom::sync::AlreadySent<Report>>(())
+    /// ```
     #[track_caller]
     pub fn wait_with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         f(self.round().wait(None).expect("only a value ends this wait"))
@@ -186,6 +202,20 @@ impl<T: Clone> Event<T> {
     /// # Panics
     ///
     /// As [`wait_with`](Event::wait_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::Event};
+    ///
+    /// let done = Rc::new(Event::new());
+    /// let theirs = Rc::clone(&done);
+    /// let waiter = spawn(move || theirs.wait());
+    /// done.send("done")?;
+    /// assert_eq!(waiter.join()?, "done");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> T {
         self.wait_with(T::clone)

@@ -94,6 +94,12 @@ impl<T> Mutex<T> {
     /// # Errors
     ///
     /// If the lock is poisoned: the error has the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenroom::sync::Mutex::new(1).into_inner().unwrap(), 1);
+    /// ```
     pub fn into_inner(self) -> LockResult<T> {
         let is_poisoned = self.is_poisoned();
         poisoned_if(is_poisoned, self.value.into_inner())
@@ -199,6 +205,14 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     ///
     /// If the lock is poisoned: the error has the reference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut number = greenroom::sync::Mutex::new(1);
+    /// *number.get_mut().unwrap() += 1;
+    /// assert_eq!(number.into_inner().unwrap(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         let is_poisoned = self.is_poisoned();
         poisoned_if(is_poisoned, self.value.get_mut())

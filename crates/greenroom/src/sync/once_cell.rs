@@ -101,6 +101,14 @@ impl<T> OnceCell<T> {
     /// With what `f` panics with; the cell stays as it was. If `f` itself, on the thread it was
     /// called on, wants the value. If it would have to wait for another's in a hub callback, or in
     /// a destructor that runs because of a panic or a kill.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cell = greenroom::sync::OnceCell::new();
+    /// assert_eq!(cell.get_or_init(|| 1), &1);
+    /// assert_eq!(cell.get_or_init(|| 2), &1);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
@@ -144,6 +152,14 @@ impl<T> OnceCell<T> {
     }
 
     /// Takes the value out, so that another can be set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut cell = greenroom::sync::OnceCell::from(1);
+    /// assert_eq!(cell.take(), Some(1));
+    /// assert_eq!(cell.get(), None);
+    /// ```
     pub fn take(&mut self) -> Option<T> {
         self.value.take()
     }

@@ -113,6 +113,14 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that
     /// runs because of a panic or a kill; [`try_read`](RwLock::try_read) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = greenroom::sync::RwLock::new(7);
+    /// let (one, other) = (lock.read().unwrap(), lock.read().unwrap());
+    /// assert_eq!(*one + *other, 14);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -132,6 +140,14 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If this thread writes. If it would have to wait in a hub callback, or in a destructor that
     /// runs because of a panic or a kill; [`try_write`](RwLock::try_write) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = greenroom::sync::RwLock::new(7);
+    /// *lock.write().unwrap() += 1;
+    /// assert_eq!(*lock.read().unwrap(), 8);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
@@ -147,6 +163,16 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is
     /// poisoned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = greenroom::sync::RwLock::new(7);
+    /// assert!(lock.try_read().is_ok());
+    /// let writing = lock.write().unwrap();
+    /// assert!(lock.try_read().is_err());
+    /// # drop(writing);
+    /// ```
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.take(Wanted::Read) {
@@ -161,6 +187,16 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// [`TryLockError::WouldBlock`] if it is not to be had, [`TryLockError::Poisoned`] if it is
     /// poisoned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = greenroom::sync::RwLock::new(7);
+    /// assert!(lock.try_write().is_ok());
+    /// let reading = lock.read().unwrap();
+    /// assert!(lock.try_write().is_err());
+    /// # drop(reading);
+    /// ```
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.take(Wanted::Write) {

@@ -120,6 +120,15 @@ impl BoundedSemaphore {
     /// # Errors
     ///
     /// If none was: all permits are there, or are guards that will give them back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::BoundedSemaphore::new(1);
+    /// assert!(semaphore.release().is_err());
+    /// semaphore.acquire().forget();
+    /// assert_eq!(semaphore.release(), Ok(()));
+    /// ```
     #[inline]
     pub fn release(&self) -> Result<(), TooManyReleased> {
         self.release_many(1)

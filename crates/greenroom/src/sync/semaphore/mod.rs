@@ -78,6 +78,16 @@ impl Semaphore {
     ///
     /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
     /// or a kill; [`try_acquire`](Semaphore::try_acquire) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::Semaphore::new(2);
+    /// let permit = semaphore.acquire();
+    /// assert_eq!(semaphore.available(), 1);
+    /// drop(permit);
+    /// assert_eq!(semaphore.available(), 2);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Permit<'_> {
@@ -89,6 +99,14 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::Semaphore::new(5);
+    /// let permit = semaphore.acquire_many(3);
+    /// assert_eq!((permit.count(), semaphore.available()), (3, 2));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Permit<'_> {
@@ -226,6 +244,14 @@ impl Permit<'_> {
     }
 
     /// Does not give the permits back: there are fewer until somebody releases some.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::Semaphore::new(1);
+    /// semaphore.acquire().forget();
+    /// assert!(semaphore.try_acquire().is_none());
+    /// ```
     pub fn forget(mut self) {
         self.permits.forget(self.count);
         self.count = 0;
