@@ -65,6 +65,32 @@ fn one_that_is_alive_when_its_hub_is_aborted_is_refused() {
 }
 
 #[test]
+fn killing_one_that_has_started_and_limiting_time_are_refused() {
+    for (argument, what) in [("kill", "killing"), ("timeout", "a timeout")] {
+        let output = run(argument);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+        let refusal =
+            format!("{what} unwinds a green thread, and this program was built with panic");
+        assert!(stderr.contains(&refusal), "{stderr}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn one_that_has_not_started_is_stopped_as_ever() {
+    let was =
+        |how| format!("the guest has left\nthe green thread was {how} it started\nmain returns\n");
+    assert_fine("kill-unborn", &was("killed before"));
+    assert_fine("cancel", &was("cancelled before"));
+}
+
+#[test]
+fn a_scope_whose_threads_return_ends_as_ever() {
+    assert_fine("scope", "main returns\n");
+}
+
+#[test]
 fn one_that_never_ran_needs_no_unwinding() {
     assert_fine("unborn", "the guest has left\nmain returns\n");
 }
