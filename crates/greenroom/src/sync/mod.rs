@@ -64,7 +64,7 @@ pub use event::{AlreadySent, Event};
 pub use mutex::{Mutex, MutexGuard};
 pub use once_cell::OnceCell;
 pub use queue::{
-    Empty, Fifo, Full, Lifo, LifoQueue, Priority, PriorityQueue, Queue, QueueBy, TooManyDone,
+    Empty, Fifo, Full, Lifo, LifoQueue, Priority, PriorityQueue, Queue, QueueBy, Store, TooManyDone,
 };
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use select::Select;

@@ -7,7 +7,7 @@ use std::{cell::Cell, error::Error, fmt, time::Duration};
 
 use super::{
     after,
-    handover::{Handover, UNBOUNDED, store::Store},
+    handover::{Handover, UNBOUNDED},
     refuse_unwinding,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     thread::{Blocked, wait_queue::WaitQueue},
 };
 
-pub use super::handover::store::{Fifo, Lifo, Priority};
+pub use super::handover::store::{Fifo, Lifo, Priority, Store};
 
 const FOR_ROOM: Blocked = Blocked::Call(&"room in a queue");
 const FOR_AN_ITEM: Blocked = Blocked::Call(&"an item from a queue");

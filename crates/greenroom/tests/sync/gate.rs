@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
+use crate::gate_of_items;
 use greenroom::{
     Elapsed, spawn,
     sync::{
@@ -22,6 +23,12 @@ pub(crate) trait Gate {
     /// Gives to whoever waits longest. What is given to nobody is there for the next, if `try_wait`
     /// is there.
     fn give(&self);
+
+    /// What is given is used by the giver, on behalf of whoever waits longest: so it is also used
+    /// if that one is killed then.
+    fn is_used_at_once(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) struct Kind {

@@ -8,7 +8,7 @@ use std::{thread::panicking, time::Duration};
 use greenroom::{
     Elapsed,
     sync::{
-        Fifo, Lifo, Priority, QueueBy, Select,
+        Fifo, Lifo, Priority, QueueBy, Select, Store,
         channel::{self, Receiver, RecvTimeoutError, Sender},
     },
 };
@@ -162,11 +162,15 @@ impl Gate for Room {
     fn give(&self) {
         self.0.receiver.try_recv().unwrap();
     }
+
+    fn is_used_at_once(&self) -> bool {
+        true
+    }
 }
 
-struct Got<S: greenroom::sync::Store<Item = u8>>(QueueBy<S>);
+struct Got<S: Store<Item = u8>>(QueueBy<S>);
 
-impl<S: greenroom::sync::Store<Item = u8>> Gate for Got<S> {
+impl<S: Store<Item = u8>> Gate for Got<S> {
     fn wait(&self) {
         self.0.get();
     }
@@ -184,9 +188,9 @@ impl<S: greenroom::sync::Store<Item = u8>> Gate for Got<S> {
     }
 }
 
-struct Put<S: greenroom::sync::Store<Item = u8>>(QueueBy<S>);
+struct Put<S: Store<Item = u8>>(QueueBy<S>);
 
-impl<S: greenroom::sync::Store<Item = u8>> Put<S> {
+impl<S: Store<Item = u8>> Put<S> {
     fn new() -> Put<S> {
         let queue = QueueBy::bounded(ENOUGH);
         (0..ENOUGH).for_each(|_| queue.put(0));
@@ -194,7 +198,7 @@ impl<S: greenroom::sync::Store<Item = u8>> Put<S> {
     }
 }
 
-impl<S: greenroom::sync::Store<Item = u8>> Gate for Put<S> {
+impl<S: Store<Item = u8>> Gate for Put<S> {
     fn wait(&self) {
         self.0.put(0);
     }
@@ -209,6 +213,10 @@ impl<S: greenroom::sync::Store<Item = u8>> Gate for Put<S> {
 
     fn give(&self) {
         self.0.try_get().unwrap();
+    }
+
+    fn is_used_at_once(&self) -> bool {
+        true
     }
 }
 
@@ -258,7 +266,7 @@ impl<G: Source> Selected<G> {
 
 impl<G: Source> Gate for Selected<G> {
     fn wait(&self) {
-        assert!(self.select(Select::wait));
+        assert!(self.select(|select| select.wait()));
     }
 
     fn wait_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
@@ -266,10 +274,14 @@ impl<G: Source> Gate for Selected<G> {
     }
 
     fn try_wait(&self) -> Option<bool> {
-        Some(self.select(Select::try_wait).unwrap_or(false))
+        Some(self.select(|select| select.try_wait()).unwrap_or(false))
     }
 
     fn give(&self) {
         self.0.give();
+    }
+
+    fn is_used_at_once(&self) -> bool {
+        self.0.is_used_at_once()
     }
 }

@@ -151,7 +151,7 @@ fn live(seed: u64, gate: fn() -> Box<dyn Gate>) -> u32 {
 
 #[test]
 fn seeded_visitors_of_all_gates_are_alone_inside_and_lose_nothing() {
-    for kind in all().filter(|kind| kind.keeps) {
+    for kind in all().filter(|kind| kind.keeps && !(kind.make)().is_used_at_once()) {
         let visits = Cell::new(0);
         with_seeds(32, |seed| visits.set(visits.get() + live(seed, kind.make)));
         assert!(visits.get() > 200, "{}: little happens: {} visits", kind.name, visits.get());

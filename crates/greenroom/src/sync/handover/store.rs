@@ -10,8 +10,9 @@ use std::{
     mem,
 };
 
-/// A place for items that gives them back in an order of its own.
-pub trait Store: Default {
+/// What a queue keeps its items in, and so the order in which they come out. There are [`Fifo`], [`Lifo`]
+/// and [`Priority`], and no others can be made.
+pub trait Store: Default + sealed::Sealed {
     /// What is kept.
     type Item;
 
@@ -27,6 +28,15 @@ pub trait Store: Default {
     /// Everything that is inside, which is empty after that.
     fn take_all(&self) -> Self;
 }
+
+mod sealed {
+    /// Others might run code in the midst of an insertion that changes the queue.
+    pub trait Sealed {}
+}
+
+impl<T> sealed::Sealed for Fifo<T> {}
+impl<T> sealed::Sealed for Lifo<T> {}
+impl<T: Ord> sealed::Sealed for Priority<T> {}
 
 /// First in, first out.
 pub struct Fifo<T>(RefCell<VecDeque<T>>);
