@@ -1,6 +1,6 @@
 //! Stack traces in a dump: of those that are parked, too.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use greenroom::{
     debug::{Dump, dump},
@@ -154,18 +154,16 @@ fn a_callback_and_a_destructor_during_a_panic_may_look() {
 #[test]
 fn one_near_the_end_of_its_stack_is_left_alone() {
     #[inline(never)]
-    fn deep(left: usize, below: &Rc<()>) {
+    fn deep(left: usize) {
         let here = [0_u8; 256];
         std::hint::black_box(&here);
-        if left == 0 { sleep(SECOND) } else { deep(left - 1, below) }
+        if left == 0 { sleep(SECOND) } else { deep(left - 1) }
         std::hint::black_box(&here);
     }
     run(|| {
-        let rc = Rc::new(());
         let threads = [0, 24].map(|depth| {
-            let rc = Rc::clone(&rc);
             let small = Builder::new().stack_size(16 << 10).name(format!("depth {depth}"));
-            small.spawn(move || deep(depth, &rc)).unwrap()
+            small.spawn(move || deep(depth)).unwrap()
         });
         yield_now();
         let text = dump().to_string();

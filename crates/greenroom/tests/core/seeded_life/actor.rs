@@ -204,7 +204,7 @@ impl Actor {
             Ok(()) => {
                 let same = generation == wire.generation();
                 self.world.expect(same, || "a wait for one file ended with another".into());
-                drop(wire.receive(1 + self.world.below(200)));
+                wire.receive(1 + self.world.below(200));
             }
             Err(error) if is_closed(&error) => wire.hear(),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
