@@ -157,7 +157,11 @@ fn one_near_the_end_of_its_stack_is_left_alone() {
     fn deep(left: usize) {
         let here = [0_u8; 256];
         std::hint::black_box(&here);
-        if left == 0 { sleep(SECOND) } else { deep(left - 1) }
+        if left == 0 {
+            sleep(SECOND)
+        } else {
+            deep(left - 1)
+        }
         std::hint::black_box(&here);
     }
     run(|| {
