@@ -40,7 +40,7 @@ pub struct BoundedSemaphore {
 impl BoundedSemaphore {
     /// One with so many permits, and never more.
     pub const fn new(permits: usize) -> BoundedSemaphore {
-        BoundedSemaphore { permits: Permits::new(permits), bound: permits }
+        BoundedSemaphore { permits: Permits::new(&"a permit", permits), bound: permits }
     }
 
     /// Waits for a permit: [`Semaphore::acquire`](super::Semaphore::acquire).

@@ -59,8 +59,8 @@ impl CappedSemaphore {
     pub const fn new(permits: usize, limit: usize) -> CappedSemaphore {
         assert!(limit > 0, "a capped semaphore has room for a permit at least");
         assert!(permits <= limit, "there are no more permits than there is room for");
-        let room = Permits::new(limit - permits);
-        let permits = Permits::new(permits);
+        let room = Permits::new(&"room for a permit", limit - permits);
+        let permits = Permits::new(&"a permit", permits);
         CappedSemaphore { permits, room, limit, excess: Cell::new(0) }
     }
 

@@ -69,7 +69,7 @@ pub struct Semaphore {
 impl Semaphore {
     /// One with so many permits.
     pub const fn new(permits: usize) -> Semaphore {
-        Semaphore { permits: Permits::new(permits) }
+        Semaphore { permits: Permits::new(&"a permit", permits) }
     }
 
     /// Waits for a permit.

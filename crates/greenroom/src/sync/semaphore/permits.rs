@@ -14,6 +14,8 @@ use crate::{
 };
 
 pub(super) struct Permits {
+    /// What those who wait for one are said to wait for.
+    name: &'static &'static str,
     available: Cell<usize>,
     /// Held by somebody who is going to give them back.
     lent: Cell<usize>,
@@ -22,8 +24,9 @@ pub(super) struct Permits {
 }
 
 impl Permits {
-    pub(super) const fn new(count: usize) -> Permits {
-        Permits { available: Cell::new(count), lent: Cell::new(0), queue: WaitQueue::new() }
+    pub(super) const fn new(name: &'static &'static str, count: usize) -> Permits {
+        let available = Cell::new(count);
+        Permits { name, available, lent: Cell::new(0), queue: WaitQueue::new() }
     }
 
     pub(super) fn available(&self) -> usize {
@@ -50,7 +53,7 @@ impl Permits {
 
     /// Waits for permits at the end of the queue. They are lent if what ended the wait was a call.
     pub(super) fn wait(&self, count: usize, deadline: Option<Instant>) -> Result<Wake, Unwinding> {
-        let blocked = Blocked::Call(&"a permit");
+        let blocked = Blocked::Call(self.name);
         let _leaving = Leaving(self);
         self.queue.wait_noted(count, blocked, deadline, || self.give_back(count))
     }
