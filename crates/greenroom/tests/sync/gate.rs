@@ -109,7 +109,7 @@ static ALL: [Kind; 10] = [
     },
     Kind {
         name: "capped semaphore, released",
-        waits_for: "a permit",
+        waits_for: "room for a permit",
         keeps: true,
         owes: true,
         make: || Box::new(Full(CappedSemaphore::new(100, 100))),
