@@ -16,3 +16,4 @@ mod forward;
 mod producer;
 mod pipeline;
 mod sleepers;
+mod watch;

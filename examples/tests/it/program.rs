@@ -147,7 +147,7 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<String> {
 /// Cargo builds examples into a folder beside the tests before it runs all of these. Before it runs
 /// some of them, chosen by name, it does not, so what is there may be old.
 #[track_caller]
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows where it is");
     let profile = test.ancestors().find(|folder| folder.file_name() == Some(OsStr::new("deps")));
     let profile = profile.and_then(Path::parent).expect("tests are built into `deps`");
