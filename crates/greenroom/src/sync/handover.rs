@@ -9,8 +9,8 @@
 //! putter to run.
 //!
 //! While takers wait, every item is reserved. While offers wait, there is no room. Each method that
-//! could break one of these mends it before it returns, also when the order of the items, which may be
-//! the user's, panics.
+//! could break one of these mends it before it returns. The order of items may be the user's, and
+//! may panic: that breaks neither count nor the first rule, and the second until the next item is taken.
 
 pub(super) mod store;
 
@@ -214,9 +214,8 @@ impl<S: Store> Handover<S> {
             let nothing = self.offers.borrow().is_empty();
             return if nothing { None } else { self.take_without_room() };
         }
-        let unwound = Removing(self);
         let item = self.store.remove();
-        mem::forget(unwound);
+        // Not if that is unwound, for moving an offer in might panic as well: the next one does it.
         self.removed();
         item
     }
@@ -229,11 +228,12 @@ impl<S: Store> Handover<S> {
         }
     }
 
-    /// Where there is no room at all, items go from hand to hand.
+    /// Where there is no room at all, items go from hand to hand: but through the store, in which
+    /// there may be one for a taker who was called. That one came first, so it is taken first.
     fn take_without_room(&self) -> Option<S::Item> {
-        let item = self.take_offer()?;
-        self.accepted.set(self.accepted.get() + 1);
-        Some(item)
+        let offered = self.take_offer()?;
+        self.accept(offered);
+        self.store.remove()
     }
 
     /// Waits for an item, in the order in which takers came. `None` if `deadline` passes before, if
@@ -324,16 +324,6 @@ impl<S: Store> Drop for Inserting<'_, S> {
         if self.handover.store.len() > self.before {
             self.handover.inserted();
         }
-    }
-}
-
-/// An item is being removed. Dropped only if that is unwound.
-struct Removing<'a, S: Store>(&'a Handover<S>);
-
-impl<S: Store> Drop for Removing<'_, S> {
-    #[cold]
-    fn drop(&mut self) {
-        self.0.removed();
     }
 }
 

@@ -65,8 +65,8 @@ pub type LifoQueue<T> = QueueBy<Lifo<T>>;
 ///
 /// Putting and getting compare items, which takes O(log n). What compares them, `T`'s [`Ord`], may
 /// neither use the queue nor wait: whoever uses the queue meanwhile panics. If a comparison panics,
-/// an item that is being put is in the queue, one that is being taken is dropped, and the order of the
-/// others is uncertain.
+/// an item that is being put is in the queue, one that is being taken is dropped, the order of the
+/// others is uncertain, and whoever waits for the room is let in when the next one is taken.
 ///
 /// ```
 /// let queue = greenroom::sync::PriorityQueue::unbounded();

@@ -131,6 +131,20 @@ fn what_a_rendezvous_gave_to_one_who_is_killed_then_is_for_the_next_who_comes() 
 }
 
 #[test]
+fn in_a_rendezvous_too_whoever_comes_meanwhile_takes_what_was_sent_first() {
+    run(|| {
+        let (sender, receiver) = channel::bounded(0);
+        let called = receiving(&receiver);
+        // Is to run before the one who is called now.
+        let comes = spawn(move || receiver.recv());
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        assert_eq!((comes.join().unwrap(), called.join().unwrap()), (Ok(1), Ok(2)));
+        assert_nothing_left();
+    });
+}
+
+#[test]
 fn whoever_comes_meanwhile_leaves_what_others_were_called_for() {
     run(|| {
         let (sender, receiver) = channel::unbounded();
@@ -165,7 +179,7 @@ fn a_channel_that_a_killed_receiver_left_too_full_lets_nobody_in_until_there_is_
         let (sender, receiver) = channel::bounded(1);
         let victims = [receiving(&receiver), receiving(&receiver)];
         (1..=3).for_each(|n| sender.try_send(n).unwrap());
-        victims.each_ref().map(JoinHandle::kill);
+        assert!(victims.iter().all(JoinHandle::kill));
         victims.into_iter().for_each(kill);
         assert_eq!((receiver.len(), sender.is_full()), (3, true));
         let late = sending(&sender, 4);

@@ -21,9 +21,12 @@ mod condvar;
 mod event;
 mod mutex;
 mod once_cell;
+mod queue;
 mod rwlock;
+mod select;
 mod semaphore;
 
 mod seeded_handing_on;
 mod seeded_meeting;
 mod seeded_sharing;
+mod seeded_traffic;
