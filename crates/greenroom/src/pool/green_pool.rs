@@ -75,7 +75,8 @@ impl GreenPool {
     /// *A member* that spawns while the pool is full would wait for itself. Instead it lends the
     /// child its own slot: the child starts, and this returns when it has ended, with a handle that
     /// joins at once. A panic is what joining returns, as always. If the member is thrown out of that
-    /// wait, the child is killed too.
+    /// wait, the child is killed too. Only the member itself lends: a thread that it has spawned
+    /// elsewhere waits as everybody does.
     ///
     /// *In a destructor that runs because of a panic* nothing waits: if the pool is full, it has one
     /// member more than it should until one ends.
@@ -170,7 +171,8 @@ impl GreenPool {
     /// Starts `f` as soon as there is a slot, but waits for `timeout` at most. Zero does not wait
     /// longer than until the others had their turn.
     ///
-    /// A member waits here as everybody does: it lends nothing.
+    /// A member waits here as everybody does: it lends nothing. In a destructor that runs because of a
+    /// panic nothing waits, and a full pool has one member more, as with [`spawn`](GreenPool::spawn).
     ///
     /// # Errors
     ///

@@ -87,13 +87,14 @@ fn two_who_iterate_share_the_results() {
 #[test]
 fn whoever_is_thrown_out_puts_the_result_back_in_its_place() {
     run(|| {
-        let pile = Rc::new(GreenPile::new(3));
-        for n in 0..3 {
+        let pile = Rc::new(GreenPile::new(4));
+        for n in 0..4 {
             pile.spawn(move || {
                 sleep(2 * SECOND);
                 n
             });
         }
+        assert!(with_timeout(SECOND, || (&*pile).next()).is_err());
         let takers = [0, 1].map(|_| {
             let pile = Rc::clone(&pile);
             spawn(move || {
@@ -102,16 +103,15 @@ fn whoever_is_thrown_out_puts_the_result_back_in_its_place() {
             })
         });
         wait_all_parked();
-        assert_eq!(pile.len(), 1);
+        assert_eq!(pile.len(), 2);
         for taker in &takers {
             assert!(taker.kill());
         }
         for taker in takers {
             assert!(taker.join().unwrap_err().is_killed());
         }
-        assert_eq!(pile.len(), 3);
-        assert!(with_timeout(SECOND, || (&*pile).next()).is_err());
-        assert_eq!((&*pile).map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(pile.len(), 4);
+        assert_eq!((&*pile).map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2, 3]);
     });
 }
 

@@ -294,6 +294,20 @@ fn waiting_for_all_waits_for_those_that_are_spawned_meanwhile_too() {
 }
 
 #[test]
+fn waiting_for_all_looks_again_when_it_goes_on() {
+    run(|| {
+        let pool = GreenPool::new(1);
+        let member = napping(&pool, SECOND);
+        let (other, begin) = (pool.clone(), Instant::now());
+        // Called when the slot is free and whoever waits has been called, but has not run.
+        member.link(move |_, _| other.spawn_detached(|| sleep(SECOND)));
+        pool.waitall();
+        assert_eq!((begin.elapsed(), pool.running()), (2 * SECOND, 0));
+        member.join().unwrap();
+    });
+}
+
+#[test]
 fn whoever_waits_for_all_can_be_thrown_out() {
     run(|| {
         let pool = GreenPool::new(2);
@@ -364,9 +378,10 @@ fn in_a_destructor_a_full_pool_has_one_member_more_and_nothing_waits() {
         let member = napping(&pool, SECOND);
         let (late, free) = in_destructor(|| {
             pool.waitall();
+            pool.spawn_timeout(SECOND, || ()).unwrap().kill();
             (pool.spawn(|| 7), pool.free())
         });
-        assert_eq!(free, -1);
+        assert_eq!(free, -2);
         assert_eq!(late.join().unwrap(), 7);
         assert_eq!(counts(&pool), (1, 1, 0, 0));
         member.join().unwrap();

@@ -10,7 +10,7 @@ use greenroom::{
 
 use crate::{
     green_pool::counts,
-    scenes::{Inside, SECOND, Trace, assert_nothing_left},
+    scenes::{Inside, SECOND, Trace, assert_nothing_left, in_destructor},
 };
 
 #[test]
@@ -141,6 +141,23 @@ fn a_member_thrown_out_of_its_wait_takes_the_child_with_it() {
             assert_nothing_left();
         });
     }
+}
+
+#[test]
+fn a_member_lends_nothing_in_a_destructor() {
+    run(|| {
+        let pool = GreenPool::new(1);
+        let inner = pool.clone();
+        let member = pool.spawn(move || {
+            let child = in_destructor(|| inner.spawn(|| 7));
+            assert!(!child.is_finished());
+            assert_eq!(counts(&inner), (1, 2, -1, 0));
+            child.join().unwrap()
+        });
+        assert_eq!(member.join().unwrap(), 7);
+        assert_eq!(counts(&pool), (1, 0, 1, 0));
+        assert_nothing_left();
+    });
 }
 
 #[test]

@@ -271,6 +271,28 @@ fn a_pool_that_shrinks_drops_idle_ones_and_then_the_surplus_as_it_is_given_back(
 }
 
 #[test]
+fn after_a_pool_has_shrunk_nobody_is_served_before_the_surplus_is_back() {
+    run(|| {
+        let pool = numbers(up_to(2));
+        let items = [get(&pool), get(&pool)];
+        let (other, begin) = (pool.clone(), Instant::now());
+        let waits = spawn(move || {
+            drop(get(&other));
+            begin.elapsed()
+        });
+        wait_all_parked();
+        pool.resize(1);
+        for item in items {
+            assert_eq!(pool.waiting(), 1);
+            drop(item);
+            sleep(SECOND);
+        }
+        assert_eq!(waits.join().unwrap(), SECOND);
+        assert_eq!(counts(&pool), (1, 1, 0));
+    });
+}
+
+#[test]
 fn an_item_outlives_its_pools_handles() {
     run(|| {
         let trace = Trace::new();

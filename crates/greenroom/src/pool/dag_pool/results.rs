@@ -6,7 +6,14 @@ use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, ops::Index, rc:
 
 /// Results of tasks, by key, in the order in which they were asked for.
 ///
-/// The results themselves are shared, not copied.
+/// The results themselves are shared, not copied. It stays on its OS thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>() {}
+/// is_send::<greenroom::pool::Results<u32, u32>>();
+/// ```
+///
+/// # Examples
 ///
 /// ```
 /// use greenroom::pool::DagPool;
