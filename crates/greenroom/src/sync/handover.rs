@@ -75,7 +75,7 @@ impl<S: Store> Handover<S> {
     /// Items that whoever comes now could take from the store.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.store.len() - self.reserved.get()
+        self.store.count() - self.reserved.get()
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -121,7 +121,7 @@ impl<S: Store> Handover<S> {
     /// Puts an item whether or not there is room.
     #[inline]
     pub(super) fn accept(&self, item: S::Item) {
-        let unwound = Inserting { handover: self, before: self.store.len() };
+        let unwound = Inserting { handover: self, before: self.store.count() };
         self.store.insert(item);
         mem::forget(unwound);
         self.inserted();
@@ -269,7 +269,7 @@ impl<S: Store> Handover<S> {
         if self.reserved.get() == 0 {
             return self.try_take();
         }
-        let unwound = RemovingReserved { handover: self, before: self.store.len() };
+        let unwound = RemovingReserved { handover: self, before: self.store.count() };
         let item = self.store.remove();
         mem::forget(unwound);
         self.reserved.set(self.reserved.get() - 1);
@@ -321,7 +321,7 @@ struct Inserting<'a, S: Store> {
 impl<S: Store> Drop for Inserting<'_, S> {
     #[cold]
     fn drop(&mut self) {
-        if self.handover.store.len() > self.before {
+        if self.handover.store.count() > self.before {
             self.handover.inserted();
         }
     }
@@ -337,7 +337,7 @@ impl<S: Store> Drop for RemovingReserved<'_, S> {
     #[cold]
     fn drop(&mut self) {
         let handover = self.handover;
-        if handover.store.len() < self.before {
+        if handover.store.count() < self.before {
             handover.reserved.set(handover.reserved.get() - 1);
         } else {
             handover.release();

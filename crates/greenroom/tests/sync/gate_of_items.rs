@@ -274,7 +274,7 @@ impl<G: Source> Gate for Selected<G> {
     }
 
     fn try_wait(&self) -> Option<bool> {
-        Some(self.select(|select| select.try_wait()).unwrap_or(false))
+        Some(self.select(|select| select.try_wait().unwrap_or(false)))
     }
 
     fn give(&self) {

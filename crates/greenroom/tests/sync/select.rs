@@ -46,6 +46,9 @@ struct Things {
     event: Rc<Event<u8>>,
 }
 
+/// A thing's name, and what is done so that it can be had.
+type Giver = (&'static str, Box<dyn Fn()>);
+
 /// The things, by name, in the order in which they are added.
 const NAMES: [&str; 6] = ["recv", "send", "readable", "writable", "join", "event"];
 
@@ -79,7 +82,7 @@ impl Things {
     }
 
     /// What can be done so that each of them can be had.
-    fn givers(&self) -> [(&'static str, Box<dyn Fn()>); 6] {
+    fn givers(&self) -> [Giver; 6] {
         let into_receiver = self.into_receiver.clone();
         let from_sender = self.from_sender.clone();
         let (there, drain) = (self.there.try_clone().unwrap(), self.drain.try_clone().unwrap());

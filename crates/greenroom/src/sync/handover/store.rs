@@ -23,7 +23,7 @@ pub trait Store: Default + sealed::Sealed {
     fn remove(&self) -> Option<Self::Item>;
 
     /// How many items are inside.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 
     /// Everything that is inside, which is empty after that.
     fn take_all(&self) -> Self;
@@ -61,7 +61,7 @@ impl<T> Store for Fifo<T> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
@@ -90,7 +90,7 @@ impl<T> Store for Lifo<T> {
         self.0.borrow_mut().pop()
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
@@ -142,7 +142,7 @@ impl<T: Ord> Store for Priority<T> {
         self.lend().heap.pop().map(|ranked| ranked.item)
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.len.get()
     }
 
