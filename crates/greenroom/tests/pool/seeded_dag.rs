@@ -7,8 +7,8 @@ use greenroom::{
     GreenPool,
     pool::{DagError, DagPool},
     spawn,
-    testing::run_seeded,
-    with_timeout, yield_now,
+    testing::{run_seeded, wait_all_parked},
+    with_timeout,
 };
 
 use crate::{
@@ -139,7 +139,7 @@ fn live(seed: u64) {
     competes.join().unwrap();
     below.waitall();
     assert_eq!((below.free(), below.waiting()), (size.cast_signed(), 0));
-    yield_now();
+    wait_all_parked();
     assert_nothing_left();
 }
 

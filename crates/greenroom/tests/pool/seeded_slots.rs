@@ -4,8 +4,9 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use greenroom::{
-    GreenPile, GreenPool, JoinHandle, debug, sleep, spawn, testing::run_seeded, with_timeout,
-    yield_now,
+    GreenPile, GreenPool, JoinHandle, debug, sleep, spawn,
+    testing::{run_seeded, wait_all_parked},
+    with_timeout, yield_now,
 };
 
 use crate::{
@@ -154,7 +155,7 @@ fn live(seed: u64) {
     assert_eq!(life.inside.now(), 0);
     assert!(life.inside.peak() <= size);
     // Whoever was killed, and lets go of its last handle, may have yet to be seen off.
-    yield_now();
+    wait_all_parked();
     assert_nothing_left();
 }
 

@@ -7,8 +7,8 @@ use greenroom::{
     JoinHandle,
     pool::{Builder, Item, Order, Pool},
     spawn,
-    testing::run_seeded,
-    with_timeout, yield_now,
+    testing::{run_seeded, wait_all_parked},
+    with_timeout,
 };
 
 use crate::{
@@ -116,7 +116,7 @@ fn live(seed: u64) {
     assert!(things.peak() <= max);
     drop(pool);
     assert_eq!(things.now(), 0);
-    yield_now();
+    wait_all_parked();
     assert_nothing_left();
 }
 
