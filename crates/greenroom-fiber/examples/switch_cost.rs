@@ -14,6 +14,9 @@ use greenroom_fiber::{Fiber, Options, Output, Pool, PoolConfig, suspend};
 
 const ROUNDS: usize = 9;
 
+/// Fibers whose memory is asked for together.
+const FETCHED_AT_ONCE: usize = 8;
+
 fn main() {
     println!("{:<44} {:>10}", "step", "ns each");
     row("one fiber: resume + suspend", pair());
@@ -145,8 +148,11 @@ fn fiber(pool: &Pool, body: impl FnOnce() + 'static) -> Output<[u64; 8], ()> {
 }
 
 fn prefetch(fibers: &[Output<[u64; 8], ()>], index: usize) {
-    if let Some(next) = fibers.get(index + 4) {
-        next.prefetch();
+    if index.is_multiple_of(FETCHED_AT_ONCE) {
+        for next in fibers.iter().skip(index + FETCHED_AT_ONCE).take(FETCHED_AT_ONCE) {
+            next.prefetch();
+            next.prefetch_stack();
+        }
     }
 }
 

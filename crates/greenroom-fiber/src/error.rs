@@ -1,4 +1,4 @@
-//! Why there is no stack: what was tried, what the kernel said, what the user can do.
+//! Why there is no stack or no block: what was tried, what the kernel said, what the user can do.
 //!
 //! Never decides to give up; it only words the refusal.
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::stack::STACK_SIZE_MAX;
 
-/// No stack could be had. Everything that exists goes on working, and a later try may succeed.
+/// There is no memory for a fiber. Everything that exists goes on working, and a later try may succeed.
 ///
 /// Its text says what to do. It carries the kernel's error number, and converts into an
 /// [`io::Error`] of the same kind.
@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Map,
     /// The guard below the stack could not be made.
     Guard,
+    /// There was no memory for the control block.
+    Block,
     /// The heap had no room for the pool's lists.
     Lists,
 }
@@ -79,6 +81,11 @@ impl fmt::Display for StackError {
                 f,
                 "no guard for a stack of {size} ({kernel}); raise vm.max_map_count, or run on \
                  Linux 6.13 or newer, where a guard takes no mapping of its own"
+            ),
+            Step::Block => write!(
+                f,
+                "no memory for the control block of a fiber with a stack of {size} ({kernel}); free \
+                 memory, or raise RLIMIT_AS (ulimit -v)"
             ),
             Step::Lists => write!(
                 f,

@@ -27,6 +27,8 @@
 //!   borrow of a thread-local while it is suspended.
 //! - **Strict nesting.** A fiber may resume another. Fibers that run form a stack: [`suspend`]
 //!   leaves the innermost one and goes back to whoever resumed it.
+//! - **No failure later.** A fiber that was made can run: its stack is reserved when it is made,
+//!   taken at its first resume and given back as soon as its closure has returned.
 //! - **No lost frames.** A stack is given back to its pool only when nothing lives on it. The
 //!   last handle of a suspended fiber unwinds its stack, so that its destructors run; where that
 //!   is impossible the process aborts and names the fiber. See [`Fiber`] for the whole rule.
@@ -61,6 +63,9 @@ mod block;
 mod switch;
 
 mod pool;
+
+mod cells;
+mod shelf;
 mod slab;
 
 mod guard;
@@ -77,5 +82,6 @@ pub use error::StackError;
 pub use fiber::{Fiber, NotCreated, Options, Output};
 pub use guard::Guard;
 pub use pool::{Pool, PoolConfig, PoolStats};
+pub use prefetch::prefetch;
 pub use running::{Progress, suspend};
 pub use stack::{GUARD_SIZE_MIN, STACK_SIZE_DEFAULT, STACK_SIZE_MAX, STACK_SIZE_MIN};

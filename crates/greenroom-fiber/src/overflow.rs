@@ -72,7 +72,7 @@ extern "C" fn on_fault(
     if from_kernel && let Some(header) = running::running() {
         // SAFETY: a fiber that runs is alive.
         let header = unsafe { header.as_ref() };
-        if header.guard_range().contains(&address) {
+        if header.guard_range().is_some_and(|guard| guard.contains(&address)) {
             overflowed(header, address);
         }
     }
@@ -140,7 +140,7 @@ unsafe fn set_default(signal: libc::c_int) {
 }
 
 fn overflowed(header: &Header, address: usize) -> ! {
-    let size = Bytes(header.stack_range().len());
+    let size = Bytes(header.stack_size());
     report::abort_with(format_args!(
         "greenroom: {} overflowed its stack of {size} at address {address:#x}; give it more with \
          Builder::stack_size or GREENROOM_STACK_SIZE\n",

@@ -1,11 +1,12 @@
-//! The stacks of one OS thread: which are idle, which idle ones still hold pages.
+//! The memory of one OS thread's fibers: makes stacks, and lends stacks and cells.
 //!
-//! Hands out stacks and takes them back; never runs a fiber and never looks into a stack.
+//! Who is admitted has memory for its block and a stack reserved, so nothing that comes after can fail.
+//! Never runs a fiber, and never looks into a stack or a block.
 //!
 //! # The danger
 //!
-//! The pool gives pages back to the kernel, which wipes them. It does so only with stacks on its
-//! lists, and a stack is on a list exactly while nobody holds its [`Stack`].
+//! A guard makes memory unusable. It is laid over the lowest part of a slot that was never handed
+//! out. What else is dangerous here is [`Cells`]' and passed on to the caller.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -15,19 +16,23 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use crate::cells::{Cells, Place, Room};
 use crate::error::{StackError, Step};
 use crate::guard::Guard;
-use crate::slab::{self, Slab};
+use crate::shelf::{Keep, Shelf};
+use crate::slab::Slab;
 use crate::stack::{
     CLASS_COUNT, COLOUR_STEP, COLOURS, GUARD_SIZE_MIN, STACK_SIZE_MAX, SizeClass, Stack,
 };
-use crate::{overflow, prefetch, signal_stack};
+use crate::{overflow, signal_stack};
 
-/// The stacks of one OS thread. Cloning it gives another handle to the same stacks.
+/// The memory of one OS thread's fibers: stacks and control blocks. Cloning it gives another handle
+/// to the same memory.
 ///
-/// A stack that a fiber has left is kept for the next one, so that making a fiber usually costs no
-/// system call and no allocation. The memory is unmapped when the last handle and the last fiber
-/// are gone.
+/// A fiber reserves a stack when it is made, has one from its first resume until its closure has
+/// returned, and has a control block for as long as it has handles. Both are kept for the next fiber,
+/// so that making one usually costs no system call and no allocation. The memory is unmapped when
+/// the last handle of the pool and the last fiber are gone.
 ///
 /// ```
 /// use greenroom_fiber::{Fiber, Options, Pool};
@@ -96,22 +101,24 @@ pub struct PoolStats {
     pub slabs: usize,
     /// Bytes of address space in those mappings, guards included. Only touched pages cost memory.
     pub bytes_mapped: usize,
-    /// Stacks that belong to a fiber.
+    /// Stacks of fibers that were resumed and have not ended.
     pub stacks_in_use: usize,
-    /// Stacks that wait for their next fiber.
+    /// Stacks that no fiber lives on.
     pub stacks_idle: usize,
-    /// How many of the idle stacks keep their pages.
+    /// How many of the idle stacks are reserved for fibers that were not resumed yet.
+    pub stacks_reserved: usize,
+    /// How many of the idle stacks keep pages.
     pub stacks_warm: usize,
+    /// Control blocks: fibers with a handle.
+    pub blocks_in_use: usize,
+    /// Bytes of address space for control blocks. Blocks of more than 1 KiB are on the heap, and are
+    /// not counted.
+    pub block_bytes_mapped: usize,
+    /// How many of those may have pages.
+    pub block_bytes_warm: usize,
     /// The kind of guard; [`Guard::Auto`] until the first stack has settled it.
     pub guard: Guard,
 }
-
-/// How many stacks ahead of the one that is taken the next one is fetched into the cache: so many
-/// fibers are made in the time that a load from memory takes.
-const PREFETCH_AHEAD: usize = 4;
-
-/// How many stacks, of those released last, are taken to be in the cache still.
-const CACHED_MAX: usize = 16;
 
 struct Shared {
     config: PoolConfig,
@@ -120,36 +127,29 @@ struct Shared {
 }
 
 struct Shelves {
-    classes: [Shelf; CLASS_COUNT],
+    stacks: [Shelf; CLASS_COUNT],
+    makers: [Maker; CLASS_COUNT],
+    cells: Cells,
     slabs: Vec<Slab>,
     guard: Guard,
 }
 
-/// The stacks of one size class. Addresses are tops, as in [`Stack::top`].
+/// How far the making of stacks of one size class has come.
 #[derive(Default)]
-struct Shelf {
-    /// The stacks that nobody uses: used last, taken first.
-    ///
-    /// So the longer a stack lies here, the nearer it is to the start, and the marks below need no
-    /// more than an index. A mark beyond the end means the end.
-    idle: Vec<NonNull<u8>>,
-    /// The stacks before this mark have no pages.
-    given_back: usize,
-    /// Those before this mark have no pages above the high-water mark. Never less than `given_back`.
-    trimmed: usize,
-    /// Those from this mark on are in the processor's cache, or were asked for.
-    cached: usize,
-    /// The part of the newest slab that was never cut.
-    uncut: Uncut,
-    /// Stacks cut so far.
-    cut: usize,
-}
-
-/// Slots of a slab that have no guard yet.
-#[derive(Default)]
-struct Uncut {
+struct Maker {
+    /// Stacks made so far.
+    made: usize,
+    /// The next slot of the newest slab that has no guard yet, and how many there are.
     next: Option<NonNull<u8>>,
     slots: usize,
+}
+
+/// What a fiber was given: memory for its block, and a reserved stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Berth {
+    pub(crate) block: NonNull<u8>,
+    pub(crate) place: Place,
+    pub(crate) class: SizeClass,
 }
 
 impl Pool {
@@ -170,44 +170,78 @@ impl Pool {
         config.slab_stacks_first = config.slab_stacks_first.max(1);
         config.slab_stacks_max = config.slab_stacks_max.max(config.slab_stacks_first);
         let shelves = Shelves {
-            classes: std::array::from_fn(|_| Shelf::default()),
+            stacks: Default::default(),
+            makers: Default::default(),
+            cells: Cells::default(),
             slabs: Vec::new(),
             guard: config.guard,
         };
         Pool { shared: Rc::new(Shared { config, page_size, shelves: RefCell::new(shelves) }) }
     }
 
-    /// Gives pages of idle stacks back to the kernel, of `stacks_max` stacks at most. Returns how
-    /// many are still to do.
-    ///
-    /// Of the stacks released since they were last trimmed, those pages go that lie above the
-    /// high-water mark ([`PoolConfig::idle_bytes_max`]). Where more than
-    /// [`PoolConfig::stacks_warm_max`] of a size class are idle, those idle for longest lose all.
-    ///
-    /// Releasing a stack gives nothing back by itself, so this is the only way down from a peak.
-    /// It is meant for moments when the thread has nothing else to do, and not for each of them: a
-    /// stack costs a system call here, whether it has such pages or not.
-    pub fn trim(&self, stacks_max: usize) -> usize {
+    /// Begins a period, for [`Pool::trim`]. How long periods are is up to the caller; a second or so
+    /// is good. Costs some tens of nanoseconds.
+    pub fn begin_period(&self) {
         let mut shelves = self.shared.shelves.borrow_mut();
-        let mut budget = stacks_max;
-        let mut left = 0;
-        for (index, shelf) in shelves.classes.iter_mut().enumerate() {
-            left += shelf.trim(SizeClass::at(index), &self.shared.config, &mut budget);
-        }
-        left
+        shelves.stacks.iter_mut().for_each(Shelf::begin_period);
+        shelves.cells.begin_period();
     }
 
-    /// What the pool holds at the moment. Walks its slabs.
+    /// Gives pages of rested memory back to the kernel, with `calls_max` system calls at most. Returns
+    /// how many are still to do.
+    ///
+    /// Rested is what was idle for the whole of the last period, from one
+    /// [`begin_period`](Pool::begin_period) to the next, and is idle still: what comes and goes all
+    /// the time keeps its pages. Each stack, and each 64 control blocks, are a call.
+    ///
+    /// Of a rested stack those pages go that lie above the high-water mark
+    /// ([`PoolConfig::idle_bytes_max`]). Where more than [`PoolConfig::stacks_warm_max`] of a size
+    /// class are idle, those idle for longest lose all. Control blocks lose all.
+    ///
+    /// Nothing else gives memory back, so this is the only way down from a peak. It is meant for
+    /// moments when the OS thread has nothing else to do.
+    ///
+    /// ```
+    /// use greenroom_fiber::{Fiber, Options, Pool};
+    ///
+    /// let pool = Pool::new();
+    /// Fiber::new(&pool, Options::default(), (), || ()).unwrap().resume();
+    /// pool.begin_period();
+    /// assert_eq!(pool.trim(100), 0); // nothing is known of a whole period
+    /// pool.begin_period();
+    /// assert!(pool.trim(0) > 0);
+    /// assert_eq!(pool.trim(100), 0);
+    /// ```
+    pub fn trim(&self, calls_max: usize) -> usize {
+        let mut shelves = self.shared.shelves.borrow_mut();
+        let Shelves { stacks, cells, .. } = &mut *shelves;
+        let config = &self.shared.config;
+        let keep =
+            Keep { stacks_warm_max: config.stacks_warm_max, idle_bytes_max: config.idle_bytes_max };
+        let mut budget = calls_max;
+        let mut left = 0;
+        for (index, shelf) in stacks.iter_mut().enumerate() {
+            left += shelf.trim(SizeClass::at(index), keep, &mut budget);
+        }
+        left + cells.trim(self.shared.page_size, &mut budget)
+    }
+
+    /// What the pool holds at the moment. Walks its mappings, and a word for each 64 control blocks.
     pub fn stats(&self) -> PoolStats {
         let shelves = self.shared.shelves.borrow();
-        let sum = |count: fn(&Shelf) -> usize| shelves.classes.iter().map(count).sum::<usize>();
-        let stacks_idle = sum(|shelf| shelf.idle.len());
+        let sum = |count: fn(&Shelf) -> usize| shelves.stacks.iter().map(count).sum::<usize>();
+        let stacks_made: usize = shelves.makers.iter().map(|maker| maker.made).sum();
+        let stacks_idle = sum(Shelf::len);
         PoolStats {
             slabs: shelves.slabs.len(),
             bytes_mapped: shelves.slabs.iter().map(Slab::len).sum(),
-            stacks_in_use: sum(|shelf| shelf.cut) - stacks_idle,
+            stacks_in_use: stacks_made - stacks_idle,
             stacks_idle,
-            stacks_warm: sum(|shelf| shelf.idle.len().saturating_sub(shelf.given_back)),
+            stacks_reserved: sum(Shelf::reserved),
+            stacks_warm: sum(Shelf::warm),
+            blocks_in_use: shelves.cells.in_use(),
+            block_bytes_mapped: shelves.cells.bytes_mapped(),
+            block_bytes_warm: shelves.cells.bytes_warm(),
             guard: shelves.guard,
         }
     }
@@ -217,24 +251,52 @@ impl Pool {
         self.shared.config.guard_size
     }
 
-    /// Takes a stack of at least `bytes`.
+    /// Takes memory for a block, and reserves a stack of at least `stack_bytes`.
     #[inline]
-    pub(crate) fn take(&self, bytes: usize) -> Result<Stack, StackError> {
-        let Some(class) = SizeClass::holding(bytes.max(self.shared.page_size)) else {
-            return Err(StackError::new(Step::Size, Errno::INVAL, bytes));
+    pub(crate) fn admit(&self, stack_bytes: usize, room: Room) -> Result<Berth, StackError> {
+        let Some(class) = SizeClass::holding(stack_bytes.max(self.shared.page_size)) else {
+            return Err(StackError::new(Step::Size, Errno::INVAL, stack_bytes));
         };
         let mut shelves = self.shared.shelves.borrow_mut();
-        match shelves.classes[class.index()].pop() {
-            Some(top) => Ok(Stack::new(top, class)),
-            None => self.shared.make(&mut shelves, class),
+        if !shelves.stacks[class.index()].reserve() {
+            self.shared.make(&mut shelves, class)?;
         }
+        match shelves.cells.take(room) {
+            Ok((block, place)) => Ok(Berth { block, place, class }),
+            Err(errno) => {
+                shelves.stacks[class.index()].unreserve();
+                Err(StackError::new(Step::Block, errno, class.bytes()))
+            }
+        }
+    }
+
+    /// Takes the memory of a block back, and the reservation if it was not used.
+    ///
+    /// # Safety
+    ///
+    /// The berth came from this pool, for this `room`. The block is not used any more.
+    #[inline]
+    pub(crate) unsafe fn dismiss(&self, berth: Berth, room: Room, is_reserved: bool) {
+        let mut shelves = self.shared.shelves.borrow_mut();
+        if is_reserved {
+            shelves.stacks[berth.class.index()].unreserve();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { shelves.cells.put(berth.block, berth.place, room) };
+    }
+
+    /// Takes a stack that was reserved; the reservation is used up.
+    #[inline]
+    pub(crate) fn take(&self, class: SizeClass) -> Stack {
+        let mut shelves = self.shared.shelves.borrow_mut();
+        Stack::new(shelves.stacks[class.index()].take(), class)
     }
 
     /// Takes a stack back. Nothing lives on it any more.
     #[inline]
     pub(crate) fn put(&self, stack: Stack) {
         let mut shelves = self.shared.shelves.borrow_mut();
-        shelves.classes[stack.class().index()].push(stack.top());
+        shelves.stacks[stack.class().index()].put(stack.top());
     }
 }
 
@@ -251,23 +313,27 @@ impl fmt::Debug for Pool {
 }
 
 impl Shared {
-    /// Makes a stack that never was: the next slot of the newest slab, or of a new one.
+    /// Makes a stack that never was, and reserves it: the next slot of the newest slab, or of a new one.
     #[cold]
-    fn make(&self, shelves: &mut Shelves, class: SizeClass) -> Result<Stack, StackError> {
-        if shelves.classes[class.index()].uncut.slots == 0 {
+    fn make(&self, shelves: &mut Shelves, class: SizeClass) -> Result<(), StackError> {
+        if shelves.makers[class.index()].slots == 0 {
             self.map_slab(shelves, class)?;
         }
-        self.cut(shelves, class)
+        let stack = self.cut(shelves, class)?;
+        let shelf = &mut shelves.stacks[class.index()];
+        shelf.add(&stack);
+        assert!(shelf.reserve(), "there is a stack, for one was made");
+        Ok(())
     }
 
     /// Maps the next slab of a class: twice the last one, or less where the kernel refuses.
     fn map_slab(&self, shelves: &mut Shelves, class: SizeClass) -> Result<(), StackError> {
-        let Shelves { classes, slabs, .. } = shelves;
-        let shelf = &mut classes[class.index()];
+        let Shelves { stacks, makers, slabs, .. } = shelves;
+        let maker = &mut makers[class.index()];
         let config = &self.config;
         let slot_size = config.guard_size + class.bytes();
-        let mut slots = shelf
-            .cut
+        let mut slots = maker
+            .made
             .max(config.slab_stacks_first)
             .min(config.slab_stacks_max)
             .min((config.slab_bytes_max / slot_size).max(1));
@@ -278,95 +344,32 @@ impl Shared {
                 Err(errno) => return Err(StackError::new(Step::Map, errno, class.bytes())),
             }
         };
-        // Room for every stack there is, so that `put` never allocates.
-        let room = shelf.idle.try_reserve(shelf.cut + slots - shelf.idle.len());
+        let room = stacks[class.index()].make_room(maker.made, slots);
         if room.is_err() || slabs.try_reserve(1).is_err() {
             return Err(StackError::new(Step::Lists, Errno::NOMEM, class.bytes()));
         }
-        shelf.uncut = Uncut { next: Some(slab.start()), slots };
+        maker.next = Some(slab.start());
+        maker.slots = slots;
         slabs.push(slab);
         Ok(())
     }
 
     /// Cuts the next slot off the newest slab and makes its guard.
     fn cut(&self, shelves: &mut Shelves, class: SizeClass) -> Result<Stack, StackError> {
-        let Shelves { classes, guard, .. } = shelves;
-        let shelf = &mut classes[class.index()];
-        let start = shelf.uncut.next.expect("a slab was mapped, and has slots left");
+        let Shelves { makers, guard, .. } = shelves;
+        let maker = &mut makers[class.index()];
+        let start = maker.next.expect("a slab was mapped, and has slots left");
         // SAFETY: the guard is the lowest part of a slot that was never handed out.
         *guard = unsafe { guard.install(start, self.config.guard_size) }
             .map_err(|errno| StackError::new(Step::Guard, errno, class.bytes()))?;
         // SAFETY: the slab has `slots` slots left from `start` on, each a guard and a stack long.
         let end = unsafe { start.add(self.config.guard_size + class.bytes()) };
-        let colour = (shelf.cut % COLOURS) * COLOUR_STEP;
+        let colour = (maker.made % COLOURS) * COLOUR_STEP;
         // SAFETY: a colour is smaller than a page, and the stack is a page at least.
         let top = unsafe { end.sub(colour) };
-        shelf.uncut = Uncut { next: Some(end), slots: shelf.uncut.slots - 1 };
-        shelf.cut += 1;
+        maker.next = Some(end);
+        maker.slots -= 1;
+        maker.made += 1;
         Ok(Stack::new(top, class))
     }
-}
-
-impl Shelf {
-    #[inline]
-    fn pop(&mut self) -> Option<NonNull<u8>> {
-        let top = self.idle.pop()?;
-        let next = self.idle.len().wrapping_sub(PREFETCH_AHEAD);
-        if next < self.cached
-            && let Some(next_top) = self.idle.get(next)
-        {
-            self.cached = next;
-            prefetch::below(*next_top);
-        }
-        Some(top)
-    }
-
-    #[inline]
-    fn push(&mut self, top: NonNull<u8>) {
-        let index = self.idle.len();
-        if index < self.trimmed {
-            self.lower_marks();
-        }
-        if index > self.cached + CACHED_MAX {
-            self.cached = index - CACHED_MAX;
-        }
-        self.idle.push(top);
-    }
-
-    /// [`Pool::trim`] for one class, at most `budget` stacks; returns how many are left to do.
-    fn trim(&mut self, class: SizeClass, config: &PoolConfig, budget: &mut usize) -> usize {
-        self.lower_marks();
-        let to_give_back = self.idle.len().saturating_sub(config.stacks_warm_max);
-        while self.given_back < to_give_back && *budget > 0 {
-            give_back_below(self.idle[self.given_back], class, 0);
-            self.given_back += 1;
-            *budget -= 1;
-        }
-        self.trimmed = self.trimmed.max(self.given_back);
-        if class.bytes() <= config.idle_bytes_max {
-            self.trimmed = self.idle.len();
-        }
-        while self.trimmed < self.idle.len() && *budget > 0 {
-            give_back_below(self.idle[self.trimmed], class, config.idle_bytes_max);
-            self.trimmed += 1;
-            *budget -= 1;
-        }
-        let unseen = self.trimmed.max(to_give_back);
-        to_give_back.saturating_sub(self.given_back) + (self.idle.len() - unseen)
-    }
-
-    /// Brings marks beyond the end back to it, before a stack that they would wrongly cover.
-    fn lower_marks(&mut self) {
-        self.trimmed = self.trimmed.min(self.idle.len());
-        self.given_back = self.given_back.min(self.idle.len());
-    }
-}
-
-/// Gives the pages of an idle stack back, except for `keep` bytes at its end.
-fn give_back_below(top: NonNull<u8>, class: SizeClass, keep: usize) {
-    let range = Stack::new(top, class).range();
-    let below_top = top.addr().get() - range.start;
-    // SAFETY: the range is a stack that nobody uses, so it holds nothing that is needed, and its
-    // start lies in the same slab as its top.
-    unsafe { slab::give_back(top.sub(below_top), range.len().saturating_sub(keep)) };
 }

@@ -8,13 +8,16 @@
 //! that the caller runs on, two threads of control would share frames. So the thread-local is set
 //! here and nowhere else, around each entry to a stack, and set back by whoever entered: entries
 //! nest strictly, as the stacks themselves do.
+//!
+//! A fiber has a stack from its first entry until its switch says that it has finished; it is taken
+//! and put back here and nowhere else.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::thread;
 
-use crate::block::{Header, State};
+use crate::block::{self, Header, State};
 use crate::report;
 use crate::switch::{Left, Switch};
 
@@ -61,7 +64,7 @@ pub(crate) fn running() -> Option<NonNull<Header>> {
 /// assert_eq!(fiber.resume(), Progress::Suspended);
 /// assert_eq!(fiber.resume(), Progress::Finished);
 /// ```
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn suspend() {
     let Some(header) = running() else { nothing_to_suspend() };
@@ -92,18 +95,34 @@ fn suspended_while_unwinding(header: &Header) -> ! {
 }
 
 /// Runs a fiber until it suspends itself or ends.
-#[inline]
+///
+/// # Safety
+///
+/// `at` is the header of a fiber's whole block, of which a handle is borrowed until this returns.
+// Always inlined, with what calls it: a return that follows a switch is never predicted.
+#[inline(always)]
 #[track_caller]
-pub(crate) fn resume(header: &Header) -> Progress {
-    if !header.state.get().is_resumable() {
-        not_resumable(header);
-    }
-    header.state.set(State::Running);
-    let left = {
-        let _entry = Entry::to(header);
-        // SAFETY: the state says that the switch is suspended. `header` is borrowed from a handle
-        // for as long as the fiber runs, so the stack stays.
-        unsafe { header.switch.enter() }
+pub(crate) unsafe fn resume(at: NonNull<Header>) -> Progress {
+    // SAFETY: the borrowed handle keeps the block valid.
+    let header = unsafe { at.as_ref() };
+    let left = match header.state.get() {
+        State::Suspended => {
+            header.state.set(State::Running);
+            let _entry = Entry::to(at);
+            // SAFETY: the state said that the switch is suspended.
+            unsafe { header.switch.enter() }
+        }
+        State::Fresh => {
+            header.state.set(State::Running);
+            let (base, limit) = header.take_stack();
+            let _entry = Entry::to(at);
+            // SAFETY: the state said that the switch was not started. It lies at the start of the
+            // block, which does not move and is kept by the handle. The stack was just taken, and
+            // goes back when the switch has finished. `block::run` does not unwind, and is
+            // called once and there.
+            unsafe { Switch::start(at.cast(), base, limit, |at| block::run(at.cast())) }
+        }
+        _ => not_resumable(header),
     };
     match left {
         Left::Suspended => {
@@ -112,6 +131,8 @@ pub(crate) fn resume(header: &Header) -> Progress {
         }
         Left::Finished => {
             header.state.set(State::Finished);
+            // SAFETY: the switch has finished, so nothing lives on the stack.
+            unsafe { header.put_stack() };
             Progress::Finished
         }
     }
@@ -121,10 +142,12 @@ pub(crate) fn resume(header: &Header) -> Progress {
 ///
 /// # Safety
 ///
-/// The caller owns the last handle. The fiber was resumed at least once, is not finished and does
-/// not run.
+/// `at` is the header of a fiber's whole block, and the caller owns its last handle. The fiber is
+/// suspended.
 #[cold]
-pub(crate) unsafe fn unwind(header: &Header) {
+pub(crate) unsafe fn unwind(at: NonNull<Header>) {
+    // SAFETY: the last handle keeps the block valid.
+    let header = unsafe { at.as_ref() };
     if cfg!(panic = "abort") {
         report::abort_naming(
             header,
@@ -134,11 +157,13 @@ pub(crate) unsafe fn unwind(header: &Header) {
     let state = if thread::panicking() { State::UnwindingInPanic } else { State::Unwinding };
     header.state.set(state);
     {
-        let _entry = Entry::to(header);
+        let _entry = Entry::to(at);
         // SAFETY: the fiber is suspended, as the caller promises.
         unsafe { header.switch.unwind() };
     }
     header.state.set(State::Finished);
+    // SAFETY: the switch has finished, so nothing lives on the stack.
+    unsafe { header.put_stack() };
 }
 
 #[cold]
@@ -165,8 +190,8 @@ struct Entry {
 
 impl Entry {
     #[inline]
-    fn to(header: &Header) -> Entry {
-        Entry { from: RUNNING.replace(header) }
+    fn to(header: NonNull<Header>) -> Entry {
+        Entry { from: RUNNING.replace(header.as_ptr()) }
     }
 }
 

@@ -9,22 +9,24 @@
 //!
 //! 1. a [`Switch`] is entered only while it is suspended, and left only from its own stack, so the
 //!    running stacks nest strictly;
-//! 2. it never moves: the code on the stack points to it;
-//! 3. its stack outlives it, and is not reused while frames live on it.
+//! 2. it does not move while it has a stack: the code there points to it;
+//! 3. its stack is used for nothing else from the first entry until it has finished.
 //!
-//! [`running`](crate::running) keeps the first, [`block`](crate::block) the other two.
+//! [`running`](crate::running) keeps the first and the third, [`block`](crate::block) the second.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::panic;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use corosensei::stack::{self, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-/// One stack that can be entered and left.
+/// One stack that can be entered and left, from its first entry to its end.
 pub(crate) struct Switch {
-    coroutine: UnsafeCell<Coroutine<(), (), (), Bounds>>,
+    /// There from [`Switch::start`] on, until the stack is finished.
+    coroutine: UnsafeCell<MaybeUninit<Coroutine<(), (), (), Bounds>>>,
     /// The way out, which lies at the stack's root. Null before the first entry, and again from the
     /// moment on when the stack is being unwound: then there is no leaving any more.
     way_out: Cell<*const Yielder<(), ()>>,
@@ -40,26 +42,43 @@ pub(crate) enum Left {
 }
 
 impl Switch {
-    /// Writes a switch to `place`, ready to run `root` on the stack that ends there.
+    /// A switch without a stack.
+    #[inline]
+    pub(crate) const fn new() -> Switch {
+        Switch {
+            coroutine: UnsafeCell::new(MaybeUninit::uninit()),
+            way_out: Cell::new(ptr::null()),
+        }
+    }
+
+    /// Goes to a stack for the first time, and runs `root` there; returns when it is left.
+    ///
+    /// `root` is given the address of the switch. If it needs no more than that, the stack is made
+    /// ready with a few stores.
     ///
     /// # Safety
     ///
-    /// `place` is valid for writes, a multiple of 64, and stays where it is. The memory from `limit`
-    /// to `place` is a stack that is used for nothing else until the switch is finished or dropped,
-    /// with a guard below. `root` does not unwind.
+    /// The switch was not started, and does not move until it has finished. From `limit` to `base`, a
+    /// multiple of 64, there is a stack that is used for nothing else until then, with a guard below.
+    /// `root` does not unwind, and what it borrows outlives that time.
     #[inline]
-    pub(crate) unsafe fn write<F: FnOnce()>(place: *mut Switch, limit: usize, root: F) {
-        let bounds = Bounds { base: place.addr(), limit };
+    pub(crate) unsafe fn start<F>(at: NonNull<Switch>, base: usize, limit: usize, root: F) -> Left
+    where
+        F: FnOnce(NonNull<Switch>),
+    {
         let root = move |way_out: &Yielder<(), ()>, ()| {
-            // SAFETY: the switch stays at `place` while its code runs (promise 2).
-            unsafe { &(*place).way_out }.set(ptr::from_ref(way_out));
-            root();
+            // SAFETY: the switch does not move while its code runs (promise 2).
+            unsafe { at.as_ref() }.way_out.set(ptr::from_ref(way_out));
+            root(at);
         };
-        // SAFETY: the caller lends the stack for as long as the switch lives, and what `root`
-        // borrows is the caller's promise too.
+        // SAFETY: the stack and what `root` borrows are the caller's promises. A switch that was not
+        // started has no coroutine yet, so nothing is lost or borrowed when one is written; from then
+        // on it is suspended.
         unsafe {
-            let coroutine = UnsafeCell::new(Coroutine::with_stack_unchecked(bounds, root));
-            place.write(Switch { coroutine, way_out: Cell::new(ptr::null()) });
+            let coroutine = Coroutine::with_stack_unchecked(Bounds { base, limit }, root);
+            let switch = at.as_ref();
+            (*switch.coroutine.get()).write(coroutine);
+            switch.enter()
         }
     }
 
@@ -67,14 +86,21 @@ impl Switch {
     ///
     /// # Safety
     ///
-    /// The switch is suspended: written or left, not entered, not finished.
+    /// The switch is suspended: started and left, not entered, not finished.
     #[inline]
     pub(crate) unsafe fn enter(&self) -> Left {
-        // SAFETY: not being entered, the coroutine is not borrowed by another `enter`, and the code
-        // on its stack does not touch it.
-        match unsafe { &mut *self.coroutine.get() }.resume(()) {
-            CoroutineResult::Yield(()) => Left::Suspended,
-            CoroutineResult::Return(()) => Left::Finished,
+        // SAFETY: a switch that is suspended has a coroutine. Not being entered, it is not borrowed by
+        // another `enter`, and the code on its stack does not touch it. Once it has finished nobody
+        // enters it again, so it is dropped here.
+        unsafe {
+            let coroutine = (*self.coroutine.get()).as_mut_ptr();
+            match (*coroutine).resume(()) {
+                CoroutineResult::Yield(()) => Left::Suspended,
+                CoroutineResult::Return(()) => {
+                    coroutine.drop_in_place();
+                    Left::Finished
+                }
+            }
         }
     }
 
@@ -100,12 +126,16 @@ impl Switch {
     ///
     /// # Safety
     ///
-    /// The switch was entered and left, and is not entered now.
+    /// As for [`enter`](Switch::enter). Afterwards the switch has finished.
     #[cold]
     pub(crate) unsafe fn unwind(&self) {
         self.way_out.set(ptr::null());
         // SAFETY: as in `enter`.
-        unsafe { &mut *self.coroutine.get() }.force_unwind();
+        unsafe {
+            let coroutine = (*self.coroutine.get()).as_mut_ptr();
+            (*coroutine).force_unwind();
+            coroutine.drop_in_place();
+        }
     }
 
     /// Throws a panic without a report, for code that tried to leave a stack that is being unwound.
@@ -116,17 +146,17 @@ impl Switch {
     }
 }
 
-/// The part of a stack that corosensei may use.
+/// The stack that corosensei may use.
 struct Bounds {
     base: usize,
     limit: usize,
 }
 
-// SAFETY: `Switch::write`'s caller promises a stack between the two bounds, with a guard below.
+// SAFETY: `Switch::start`'s caller promises a stack between the two bounds, with a guard below.
 unsafe impl stack::Stack for Bounds {
     #[inline]
     fn base(&self) -> StackPointer {
-        // SAFETY: the base is the address of a switch, which is not null.
+        // SAFETY: the base lies above the limit.
         unsafe { StackPointer::new_unchecked(self.base) }
     }
 

@@ -10,13 +10,15 @@ use super::{
 
 /// Every file that may hold unsafe code, and why it must. Its head tells the danger at length.
 pub(super) const FILES: &[(&str, &str)] = &[
-    ("crates/greenroom-fiber/src/block.rs", "keeps a fiber's header and closure on its own stack"),
+    ("crates/greenroom-fiber/src/block.rs", "keeps a fiber's header and closure in raw memory"),
+    ("crates/greenroom-fiber/src/cells.rs", "lends raw memory for blocks, and gives its pages back"),
     ("crates/greenroom-fiber/src/fiber.rs", "counts the handles of a block by hand"),
     ("crates/greenroom-fiber/src/guard.rs", "makes pages inaccessible by address"),
     ("crates/greenroom-fiber/src/overflow.rs", "handles a signal and reads the faulting fiber"),
-    ("crates/greenroom-fiber/src/pool.rs", "gives pages of idle stacks back to the kernel"),
+    ("crates/greenroom-fiber/src/pool.rs", "lays guards over raw memory, and lends the rest"),
     ("crates/greenroom-fiber/src/prefetch.rs", "asks the processor for cache lines"),
     ("crates/greenroom-fiber/src/running.rs", "follows a thread-local to the running fiber"),
+    ("crates/greenroom-fiber/src/shelf.rs", "gives pages of idle stacks back to the kernel"),
     ("crates/greenroom-fiber/src/signal_stack.rs", "registers memory that the kernel writes to"),
     ("crates/greenroom-fiber/src/slab.rs", "maps and unmaps the memory that stacks lie in"),
     ("crates/greenroom-fiber/src/switch.rs", "exchanges the stack pointer"),

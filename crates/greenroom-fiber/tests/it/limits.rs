@@ -6,6 +6,7 @@ use greenroom_fiber::{
     Fiber, Guard, NotCreated, Options, Output, Pool, PoolConfig, Progress, STACK_SIZE_MIN, suspend,
 };
 
+use crate::pool::rest;
 use crate::{child, raw};
 
 /// Makes and parks fibers until the pool refuses, or `count_max` are there.
@@ -63,9 +64,11 @@ fn a_hundred_thousand_fibers_of_default_size_take_few_mappings() {
         }
         assert_eq!(pool.stats().stacks_in_use, 100_000);
         finish(&fibers);
+        assert_eq!((pool.stats().stacks_in_use, pool.stats().stacks_idle), (0, 100_000));
         drop(fibers);
+        rest(&pool);
         assert_eq!(pool.trim(usize::MAX), 0);
-        assert_eq!((pool.stats().stacks_in_use, pool.stats().stacks_warm), (0, 1000));
+        assert_eq!((pool.stats().stacks_warm, pool.stats().block_bytes_warm), (1000, 0));
     })
     .assert_ok();
 }
@@ -90,6 +93,70 @@ fn without_address_space_a_fiber_is_refused_and_the_others_go_on() {
         // Smaller stacks may fit into what is left.
         let (small, _) = fill(&pool, STACK_SIZE_MIN, 1);
         finish(&small);
+    })
+    .assert_ok();
+}
+
+#[test]
+fn who_was_made_without_being_resumed_has_its_stack_for_certain() {
+    let test = "limits::who_was_made_without_being_resumed_has_its_stack_for_certain";
+    child::run(test, || {
+        let pool = Pool::new();
+        let options = Options { stack_size: 1 << 20, ..Options::default() };
+        let mut fibers = Vec::with_capacity(10_000);
+        raw::limit_address_space(256 << 20);
+        let refused = loop {
+            match Fiber::new(&pool, options.clone(), (), suspend) {
+                Ok(fiber) => fibers.push(fiber),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.error.raw_os_error(), libc::ENOMEM);
+        assert!((150..=256).contains(&fibers.len()), "{}", fibers.len());
+        assert_eq!(pool.stats().stacks_reserved, fibers.len());
+        // All of them at once.
+        for fiber in &fibers {
+            assert_eq!(fiber.resume(), Progress::Suspended);
+        }
+        assert_eq!(pool.stats().stacks_in_use, fibers.len());
+        assert!(Fiber::new(&pool, options.clone(), (), suspend).is_err());
+        // A stack that is free again, or a promise that is given up, is there for the next.
+        drop(fibers.pop());
+        let next = Fiber::new(&pool, options.clone(), (), suspend).unwrap();
+        assert!(Fiber::new(&pool, options.clone(), (), suspend).is_err());
+        drop(next);
+        let next = Fiber::new(&pool, options.clone(), (), suspend).unwrap();
+        assert_eq!(next.resume(), Progress::Suspended);
+    })
+    .assert_ok();
+}
+
+#[test]
+fn without_memory_for_its_block_a_fiber_is_refused_and_no_stack_stays_reserved() {
+    let test =
+        "limits::without_memory_for_its_block_a_fiber_is_refused_and_no_stack_stays_reserved";
+    child::run(test, || {
+        let pool = Pool::new();
+        let options = Options { stack_size: STACK_SIZE_MIN, ..Options::default() };
+        // There are stacks enough before the limit comes.
+        let stacks: Vec<_> =
+            (0..64).map(|_| Fiber::new(&pool, options.clone(), (), || ()).unwrap()).collect();
+        drop(stacks);
+        raw::limit_address_space(0);
+        let mut fibers = Vec::with_capacity(64);
+        let control = [0u64; 100];
+        let refused = loop {
+            match Fiber::new(&pool, options.clone(), control, suspend) {
+                Ok(fiber) => fibers.push(fiber),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((refused.control, fibers.len()), (control, 0));
+        assert!(refused.error.to_string().contains("control block"), "{}", refused.error);
+        assert_eq!((pool.stats().stacks_reserved, pool.stats().stacks_idle), (0, 64));
+        // Of the size that there was, others can be made.
+        let fiber = Fiber::new(&pool, options, (), || 5).unwrap();
+        assert_eq!((fiber.resume(), fiber.take().unwrap().unwrap()), (Progress::Finished, 5));
     })
     .assert_ok();
 }

@@ -159,8 +159,9 @@ fn a_null_pointer_on_the_threads_own_stack_is_a_plain_fault() {
 fn another_fibers_guard_is_a_plain_fault() {
     let ended = child::run("overflow::another_fibers_guard_is_a_plain_fault", || {
         let pool = Pool::new();
-        let other = Fiber::new(&pool, options(), (), || ()).unwrap();
-        let address = other.stack_range().start - 1;
+        let other = Fiber::new(&pool, options(), (), suspend).unwrap();
+        other.resume();
+        let address = other.stack_range().unwrap().start - 1;
         let fiber = Fiber::new(&pool, options(), (), move || raw::write_byte(address));
         let fiber = fiber.unwrap();
         fiber.resume();

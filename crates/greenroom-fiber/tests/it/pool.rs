@@ -16,7 +16,7 @@ pub(crate) fn parked(pool: &Pool, stack_size: usize, bytes: usize) -> Output<(),
     let options = Options { stack_size, ..Options::default() };
     let fiber = Fiber::new(pool, options, (), suspend).unwrap();
     assert_eq!(fiber.resume(), Progress::Suspended);
-    let Range { start, end } = fiber.stack_range();
+    let Range { start, end } = stack(&fiber);
     for address in (end - bytes..end - FRAMES_MAX.min(bytes)).step_by(4096) {
         assert!(start <= address);
         raw::write_byte(address);
@@ -24,7 +24,27 @@ pub(crate) fn parked(pool: &Pool, stack_size: usize, bytes: usize) -> Output<(),
     fiber
 }
 
-/// More than a parked fiber's block and frames take.
+/// The stack of a fiber that is parked.
+pub(crate) fn stack(fiber: &Fiber<()>) -> Range<usize> {
+    fiber.stack_range().unwrap()
+}
+
+/// Lets all that is idle rest for a whole period.
+pub(crate) fn rest(pool: &Pool) {
+    pool.begin_period();
+    pool.begin_period();
+}
+
+/// Lets all that is idle rest, and gives back what can be given back.
+fn rest_and_trim(pool: &Pool) {
+    rest(pool);
+    assert_eq!(pool.trim(usize::MAX), 0);
+}
+
+/// The system call that gives the control blocks of a few fibers back.
+const BLOCKS: usize = 1;
+
+/// More than a parked fiber's frames take.
 const FRAMES_MAX: usize = 12 << 10;
 
 /// How many pages of the range are in memory, but for the uppermost 16 KiB.
@@ -54,13 +74,13 @@ fn the_stack_that_was_released_last_is_used_first() {
     let pool = Pool::new();
     let first = parked(&pool, STACK_SIZE_DEFAULT, 0);
     let second = parked(&pool, STACK_SIZE_DEFAULT, 0);
-    let ranges = [first.stack_range(), second.stack_range()];
+    let ranges = [stack(&first), stack(&second)];
     drop(first);
     drop(second);
     assert_eq!(pool.stats().stacks_idle, 2);
     let third = parked(&pool, STACK_SIZE_DEFAULT, 0);
     let fourth = parked(&pool, STACK_SIZE_DEFAULT, 0);
-    assert_eq!([fourth.stack_range(), third.stack_range()], ranges);
+    assert_eq!([stack(&fourth), stack(&third)], ranges);
     assert_eq!(pool.stats().stacks_idle, 0);
 }
 
@@ -80,7 +100,7 @@ fn each_size_class_has_stacks_of_its_own() {
 fn stacks_do_not_overlap_and_have_guards_between_them() {
     let pool = Pool::new();
     let fibers: Vec<_> = (0..100).map(|_| parked(&pool, STACK_SIZE_MIN, 0)).collect();
-    let mut ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    let mut ranges: Vec<_> = fibers.iter().map(|fiber| stack(fiber)).collect();
     ranges.sort_by_key(|range| range.start);
     for pair in ranges.windows(2) {
         assert!(pair[0].end + (64 << 10) <= pair[1].start, "{pair:x?}");
@@ -118,7 +138,7 @@ fn a_slab_keeps_to_its_bytes() {
 fn a_released_stack_keeps_its_pages() {
     let pool = Pool::new();
     let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
-    let range = fiber.stack_range();
+    let range = stack(&fiber);
     assert_eq!(pages_above_the_mark(&range), 21);
     drop(fiber);
     assert_eq!(pages_above_the_mark(&range), 21);
@@ -126,30 +146,143 @@ fn a_released_stack_keeps_its_pages() {
 }
 
 #[test]
+fn a_fiber_has_a_stack_from_its_first_resume_until_its_closure_has_returned() {
+    let pool = Pool::new();
+    let fiber = Fiber::new(&pool, Options::default(), (), || {
+        suspend();
+        7
+    });
+    let fiber = fiber.unwrap();
+    let counts = || {
+        let stats = pool.stats();
+        (stats.stacks_reserved, stats.stacks_in_use, stats.stacks_idle)
+    };
+    assert_eq!((counts(), fiber.stack_range()), ((1, 0, 1), None));
+    assert_eq!(fiber.resume(), Progress::Suspended);
+    assert_eq!(counts(), (0, 1, 0));
+    let range = fiber.stack_range().unwrap();
+    assert_eq!(range.len(), fiber.stack_size());
+    assert_eq!(fiber.resume(), Progress::Finished);
+    assert_eq!((counts(), fiber.stack_range()), ((0, 0, 1), None));
+    // What came out does not lie on the stack, which serves others by now.
+    let other = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
+    assert_eq!(stack(&other), range);
+    assert_eq!(fiber.take().unwrap().unwrap(), 7);
+}
+
+#[test]
+fn fibers_that_end_without_a_wait_share_one_stack() {
+    let pool = Pool::new();
+    let fibers: Vec<_> = (0..100)
+        .map(|_| {
+            let here = || Fiber::<()>::current().unwrap().stack_range().unwrap().start;
+            Fiber::new(&pool, Options::default(), (), here).unwrap()
+        })
+        .collect();
+    assert_eq!((pool.stats().stacks_reserved, pool.stats().stacks_warm), (100, 0));
+    let mut starts: Vec<usize> = fibers
+        .iter()
+        .map(|fiber| {
+            fiber.resume();
+            fiber.take().unwrap().unwrap()
+        })
+        .collect();
+    starts.dedup();
+    assert_eq!((starts.len(), pool.stats().stacks_warm), (1, 1));
+    assert_eq!((pool.stats().stacks_reserved, pool.stats().blocks_in_use), (0, 100));
+}
+
+#[test]
+fn a_reservation_is_given_up_with_a_fiber_that_never_ran() {
+    let pool = Pool::new();
+    for _ in 0..1000 {
+        let never = Fiber::new(&pool, Options::default(), (), || ()).unwrap();
+        assert_eq!(pool.stats().stacks_reserved, 1);
+        drop(never);
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.stacks_reserved, stats.stacks_idle, stats.stacks_in_use), (0, 1, 0));
+    assert_eq!(stats.blocks_in_use, 0);
+}
+
+#[test]
+fn a_stack_that_is_reserved_is_not_promised_twice() {
+    let pool = Pool::new();
+    drop(parked(&pool, STACK_SIZE_MIN, 0));
+    let options = Options { stack_size: STACK_SIZE_MIN, ..Options::default() };
+    let fibers: Vec<_> =
+        (0..50).map(|_| Fiber::new(&pool, options.clone(), (), suspend).unwrap()).collect();
+    assert_eq!((pool.stats().stacks_reserved, pool.stats().stacks_idle), (50, 50));
+    fibers.iter().for_each(|fiber| assert_eq!(fiber.resume(), Progress::Suspended));
+    let mut starts: Vec<_> = fibers.iter().map(|fiber| stack(fiber).start).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    assert_eq!(starts.len(), 50);
+    assert_eq!((pool.stats().stacks_reserved, pool.stats().stacks_in_use), (0, 50));
+}
+
+#[test]
+fn blocks_of_ended_fibers_are_used_again_and_given_back_after_a_peak() {
+    let pool = Pool::new();
+    let many = || -> Vec<_> {
+        (0..10_000).map(|_| Fiber::new(&pool, Options::default(), (), || ()).unwrap()).collect()
+    };
+    drop(many());
+    let stats = pool.stats();
+    assert_eq!(stats.blocks_in_use, 0);
+    assert!(stats.block_bytes_warm > 1 << 20, "{stats:?}");
+    drop(many());
+    assert_eq!(pool.stats().block_bytes_mapped, stats.block_bytes_mapped);
+    rest_and_trim(&pool);
+    assert_eq!(pool.stats().block_bytes_warm, 0);
+    assert_eq!(pool.stats().block_bytes_mapped, stats.block_bytes_mapped);
+    assert_eq!(many().len(), pool.stats().stacks_idle);
+}
+
+#[test]
+fn what_was_idle_for_less_than_a_period_is_not_trimmed() {
+    let pool = Pool::new();
+    drop(parked(&pool, STACK_SIZE_DEFAULT, 50 << 10));
+    assert_eq!(pool.trim(0), 0);
+    pool.begin_period();
+    assert_eq!(pool.trim(0), 0);
+    // Used in this period, idle at its end.
+    drop(parked(&pool, STACK_SIZE_DEFAULT, 50 << 10));
+    pool.begin_period();
+    assert_eq!(pool.trim(0), 0);
+    pool.begin_period();
+    assert_eq!(pool.trim(0), 1 + BLOCKS);
+    // Used since then.
+    drop(parked(&pool, STACK_SIZE_DEFAULT, 50 << 10));
+    assert_eq!(pool.trim(0), 0);
+}
+
+#[test]
 fn trim_leaves_an_idle_stack_its_high_water_mark() {
     let pool = Pool::new();
     let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
-    let range = fiber.stack_range();
+    let range = stack(&fiber);
     drop(fiber);
-    assert_eq!(pool.trim(usize::MAX), 0);
+    rest_and_trim(&pool);
     assert_eq!(pages_above_the_mark(&range), 0);
     assert_ne!(resident_pages(range.clone()), 0);
     // And it can be used again.
     let again = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
-    assert_eq!(again.stack_range(), range);
+    assert_eq!(stack(&again), range);
 }
 
 #[test]
 fn trim_does_so_many_stacks_and_says_how_many_are_left() {
     let pool = Pool::new();
     let fibers: Vec<_> = (0..5).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 50 << 10)).collect();
-    let ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    let ranges: Vec<_> = fibers.iter().map(|fiber| stack(fiber)).collect();
     drop(fibers);
+    rest(&pool);
     let trimmed = || ranges.iter().filter(|range| pages_above_the_mark(range) == 0).count();
-    assert_eq!((pool.trim(0), trimmed()), (5, 0));
-    assert_eq!((pool.trim(2), trimmed()), (3, 2));
-    assert_eq!((pool.trim(2), trimmed()), (1, 4));
-    assert_eq!((pool.trim(2), trimmed()), (0, 5));
+    assert_eq!((pool.trim(0), trimmed()), (5 + BLOCKS, 0));
+    assert_eq!((pool.trim(2), trimmed()), (3 + BLOCKS, 2));
+    assert_eq!((pool.trim(2), trimmed()), (1 + BLOCKS, 4));
+    assert_eq!((pool.trim(1), trimmed()), (BLOCKS, 5));
     assert_eq!(pool.trim(2), 0);
 }
 
@@ -158,20 +291,22 @@ fn trim_comes_back_to_a_stack_that_was_used_since() {
     let pool = Pool::new();
     let fibers: Vec<_> = (0..3).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 50 << 10)).collect();
     drop(fibers);
-    assert_eq!(pool.trim(usize::MAX), 0);
+    rest_and_trim(&pool);
     let again = parked(&pool, STACK_SIZE_DEFAULT, 50 << 10);
+    rest(&pool);
     assert_eq!(pool.trim(0), 0);
     drop(again);
-    assert_eq!(pool.trim(0), 1);
-    assert_eq!(pool.trim(1), 0);
+    rest(&pool);
+    assert_eq!(pool.trim(0), 1 + BLOCKS);
+    assert_eq!(pool.trim(2), 0);
 }
 
 #[test]
 fn trim_never_touches_a_stack_in_use() {
     let pool = Pool::new();
     let fiber = parked(&pool, STACK_SIZE_DEFAULT, 100 << 10);
-    assert_eq!(pool.trim(usize::MAX), 0);
-    assert_eq!(pages_above_the_mark(&fiber.stack_range()), 21);
+    rest_and_trim(&pool);
+    assert_eq!(pages_above_the_mark(&stack(&fiber)), 21);
     assert_eq!(fiber.resume(), Progress::Finished);
 }
 
@@ -180,9 +315,11 @@ fn above_the_warm_limit_trim_takes_all_pages_of_the_stacks_idle_for_longest() {
     let config = PoolConfig { stacks_warm_max: 2, ..PoolConfig::default() };
     let pool = Pool::with_config(config);
     let fibers: Vec<_> = (0..4).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 20 << 10)).collect();
-    let ranges: Vec<_> = fibers.iter().map(|fiber| fiber.stack_range()).collect();
+    let ranges: Vec<_> = fibers.iter().map(|fiber| stack(fiber)).collect();
     drop(fibers);
-    assert_eq!((pool.stats().stacks_warm, pool.trim(1), pool.trim(usize::MAX)), (4, 3, 0));
+    rest(&pool);
+    let results = (pool.stats().stacks_warm, pool.trim(1), pool.trim(usize::MAX));
+    assert_eq!(results, (4, 3 + BLOCKS, 0));
     let stats = pool.stats();
     assert_eq!((stats.stacks_idle, stats.stacks_warm), (4, 2));
     let cold: Vec<_> = ranges.iter().map(|range| resident_pages(range.clone()) == 0).collect();
@@ -202,13 +339,16 @@ fn marks_stay_right_when_stacks_come_and_go() {
         (0..count).map(|_| parked(&pool, STACK_SIZE_DEFAULT, 40 << 10)).collect()
     };
     drop(take(10));
-    assert_eq!((pool.trim(usize::MAX), pool.stats().stacks_warm), (0, 3));
+    rest_and_trim(&pool);
+    assert_eq!(pool.stats().stacks_warm, 3);
     let eight = take(8);
-    assert_eq!((pool.stats().stacks_warm, pool.trim(usize::MAX)), (0, 0));
+    rest_and_trim(&pool);
+    assert_eq!(pool.stats().stacks_warm, 0);
     drop(eight);
+    rest(&pool);
     // Eight that were used, above two that were not.
-    assert_eq!((pool.stats().stacks_warm, pool.trim(0)), (8, 8));
-    assert_eq!((pool.trim(6), pool.stats().stacks_warm), (2, 3));
+    assert_eq!((pool.stats().stacks_warm, pool.trim(0)), (8, 8 + BLOCKS));
+    assert_eq!((pool.trim(6), pool.stats().stacks_warm), (2 + BLOCKS, 3));
     assert_eq!((pool.trim(usize::MAX), pool.stats().stacks_warm), (0, 3));
 }
 
@@ -218,7 +358,8 @@ fn the_smallest_stacks_are_given_back_though_they_have_nothing_above_the_mark() 
     let pool = Pool::with_config(config);
     let fibers: Vec<_> = (0..3).map(|_| parked(&pool, STACK_SIZE_MIN, 0)).collect();
     drop(fibers);
-    assert_eq!((pool.trim(0), pool.trim(usize::MAX)), (2, 0));
+    rest(&pool);
+    assert_eq!((pool.trim(0), pool.trim(usize::MAX)), (2 + BLOCKS, 0));
     assert_eq!(pool.stats().stacks_warm, 1);
 }
 
@@ -228,13 +369,14 @@ fn the_memory_is_unmapped_after_the_last_handle_and_the_last_fiber() {
     child::run(test, || {
         let pool = Pool::new();
         let fiber = parked(&pool, STACK_SIZE_DEFAULT, 0);
-        let address = fiber.stack_range().start;
+        let stack_at = stack(&fiber).start;
+        let block_at = (&raw const **fiber).addr();
         drop(pool);
-        assert!(is_mapped(address));
+        assert!(is_mapped(stack_at) && is_mapped(block_at));
         assert_eq!(fiber.resume(), Progress::Finished);
-        assert!(is_mapped(address));
+        assert!(is_mapped(stack_at) && is_mapped(block_at));
         drop(fiber);
-        assert!(!is_mapped(address));
+        assert!(!is_mapped(stack_at) && !is_mapped(block_at));
     })
     .assert_ok();
 }

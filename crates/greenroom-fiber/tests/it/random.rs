@@ -113,13 +113,24 @@ fn any_order_keeps_the_books() {
                 if random.below(50) == 0 {
                     pool.trim(random.below(4) as usize);
                 }
-                assert!(pool.stats().stacks_in_use >= fibers.len());
+                if random.below(50) == 0 {
+                    pool.begin_period();
+                }
+                let fresh = fibers.iter().filter(|fiber| fiber.resumes == 0).count();
+                let suspended = |fiber: &&Modelled| (1..=fiber.suspends).contains(&fiber.resumes);
+                let stats = pool.stats();
+                assert_eq!(stats.stacks_reserved, fresh);
+                assert!(stats.stacks_idle >= fresh);
+                assert!(stats.stacks_in_use >= fibers.iter().filter(suspended).count());
+                assert!(stats.blocks_in_use >= fibers.len());
             }
         };
         if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
             eprintln!("the seed was {seed}");
             std::panic::resume_unwind(panic);
         }
-        assert_eq!((alive.get(), pool.stats().stacks_in_use), (0, 0), "the seed was {seed}");
+        let stats = pool.stats();
+        let left = (alive.get(), stats.stacks_in_use, stats.stacks_reserved, stats.blocks_in_use);
+        assert_eq!(left, (0, 0, 0, 0), "the seed was {seed}");
     }
 }

@@ -28,7 +28,10 @@ use greenroom_hub::{Backend, Chance, Clock, Hub};
 use crate::{
     debug::{Pulse, limit_from_env, watch_for_good},
     hub::{end::End, remote::Post},
-    thread::{Control, Waiter, errno::ErrnoPlace, registry::Registry, spawn::default_stack_size},
+    thread::{
+        Control, Waiter, errno::ErrnoPlace, registry::Registry, run::Trimming,
+        spawn::default_stack_size,
+    },
 };
 
 /// One OS thread's hub and all that belongs to it.
@@ -39,6 +42,7 @@ pub(crate) struct Local {
     pub(crate) hub: RefCell<Hub<Waiter>>,
     pub(crate) threads: RefCell<Registry>,
     pub(crate) pool: Pool,
+    pub(crate) trimming: Trimming,
     pub(crate) stack_size: usize,
     /// The OS thread's own stack, as a waiter.
     pub(crate) root: Rc<Control>,
@@ -149,6 +153,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         hub: RefCell::new(hub),
         threads: RefCell::default(),
         pool: Pool::new(),
+        trimming: Trimming::from(now),
         stack_size: default_stack_size()?,
         root: Rc::new(Control::root(Location::caller(), now)),
         in_callback: Cell::new(false),

@@ -169,7 +169,7 @@ pub struct Stats {
     pub expected: usize,
     /// Bytes of address space taken for stacks and their guards.
     pub stack_bytes_mapped: usize,
-    /// Stacks kept for the next thread.
+    /// Stacks that no green thread is on: one that has not run yet has none.
     pub stacks_idle: usize,
 }
 

@@ -1,7 +1,7 @@
 //! What the hub keeps of each green thread: its state, and why it waits.
 //!
-//! Knows no stacks: a [`Control`] sits at the top of its fiber's stack, or in the hub's own state
-//! for the root, and neither the fiber crate nor the hub crate looks into it.
+//! Knows no stacks: a [`Control`] lies beside its fiber, or in the hub's own state for the root, and
+//! neither the fiber crate nor the hub crate looks into it.
 
 use std::{any::Any, cell::Cell, fmt, panic::Location, rc::Rc};
 
@@ -9,7 +9,11 @@ use greenroom_fiber::Fiber;
 use greenroom_hub as hub;
 
 use crate::{
-    hub::{Callback, local::Local, remote::Post},
+    hub::{
+        Callback,
+        local::{Local, existing},
+        remote::Post,
+    },
     thread::{
         Blocked, join,
         link::{End, Links},
@@ -86,6 +90,13 @@ impl hub::Waiter for Waiter {
     fn prefetch(&self) {
         if let Waiter::Thread(fiber) | Waiter::Throw(fiber) = self {
             fiber.prefetch();
+            // It will run soon, and may end.
+            if fiber.state() != State::Parked {
+                fiber.prefetch_stack();
+                if let Some(local) = existing() {
+                    local.threads.borrow().prefetch(fiber.slot.get());
+                }
+            }
         }
     }
 }

@@ -115,7 +115,8 @@ pub(crate) fn until_ready(
 
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that
 /// could end it but its turn.
-#[inline]
+// As for `Me::park`.
+#[inline(always)]
 pub(crate) fn yield_now(local: &'static Local) {
     if panicking() {
         return;
@@ -256,7 +257,7 @@ fn stop(local: &Local) {
 fn be_looked_at(local: &Local) {
     local.looks.set(false);
     let here = std::ptr::from_ref(&local).addr();
-    let limit = Fiber::<Control>::with_current(|fiber| fiber.map(|fiber| fiber.stack_range().start));
+    let limit = Fiber::<Control>::with_current(|fiber| Some(fiber?.stack_range()?.start));
     // One who is near the end of its stack would overflow it only because somebody looked.
     if limit.is_some_and(|limit| here - limit >= STACK_TO_LOOK_MIN) {
         trace::walk(&mut local.seen.borrow_mut());

@@ -49,6 +49,14 @@ impl Registry {
         removed
     }
 
+    /// Asks the processor to fetch the place of a thread that may end soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if let Some(place) = self.slots.get(slot as usize) {
+            greenroom_fiber::prefetch(place);
+        }
+    }
+
     /// The thread `id`, which was given `slot`, if it has not ended.
     pub(crate) fn find(&self, slot: u32, id: u64) -> Option<&Fiber<Control>> {
         let fiber = self.slots.get(slot as usize).and_then(Option::as_ref);

@@ -3,10 +3,10 @@
 //! Runs on the OS thread's own stack, inside whatever blocking call the root made, until the root
 //! is woken. Decides nothing about order: the hub hands out who runs.
 
-use std::io;
+use std::{cell::Cell, io, time::Duration};
 
 use greenroom_fiber::{Fiber, Progress};
-use greenroom_hub::Outcome;
+use greenroom_hub::{Instant, Outcome};
 
 use crate::{
     debug::{deadlock, say, say_panic},
@@ -14,12 +14,29 @@ use crate::{
     thread::{Control, Waiter, join, throw::Throw},
 };
 
-/// So many stacks must have been left since the last time before they are looked through for pages
-/// to give back: that costs a system call each, mostly in vain.
+/// Memory of ended threads that nobody needed for so long is given back to the kernel: who gives it
+/// back sooner pays for it again at the next burst.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// So much must have rested before it is given back: that costs a system call for each stack, mostly
+/// in vain.
 const TRIMMED_MIN: usize = 64;
 
-/// Stacks looked through between two looks at the fds: some tens of microseconds.
+/// Such system calls between two looks at the fds: some tens of microseconds.
 const TRIMMED_AT_ONCE_MAX: usize = 16;
+
+/// How far the giving back has come.
+#[derive(Debug)]
+pub(crate) struct Trimming {
+    period_began: Cell<Instant>,
+    is_unfinished: Cell<bool>,
+}
+
+impl Trimming {
+    pub(crate) fn from(now: Instant) -> Trimming {
+        Trimming { period_began: Cell::new(now), is_unfinished: Cell::new(false) }
+    }
+}
 
 /// How often threads are thrown out of their waits when all must end. Who catches what it is thrown
 /// and waits again that often does not mean to go.
@@ -83,15 +100,21 @@ fn idle_chores(local: &Local) -> io::Result<()> {
     if !local.hub.borrow().is_idle() {
         return Ok(());
     }
-    let mut trims = local.pool.trim(0) >= TRIMMED_MIN;
+    let Trimming { period_began, is_unfinished } = &local.trimming;
+    let now = local.hub.borrow().now();
+    if now.saturating_since(period_began.get()) >= PERIOD {
+        period_began.set(now);
+        local.pool.begin_period();
+        is_unfinished.set(local.pool.trim(0) >= TRIMMED_MIN);
+    }
     while local.hub.borrow().is_idle() {
-        if trims {
-            trims = local.pool.trim(TRIMMED_AT_ONCE_MAX) > 0;
+        if is_unfinished.get() {
+            is_unfinished.set(local.pool.trim(TRIMMED_AT_ONCE_MAX) > 0);
         } else if local.quiet.borrow().is_empty() {
             break;
         }
         local.hub.borrow_mut().look()?;
-        if !trims && local.hub.borrow().is_idle() {
+        if !is_unfinished.get() && local.hub.borrow().is_idle() {
             for waiter in local.quiet.take() {
                 local.hub.borrow_mut().call(waiter);
             }
@@ -220,4 +243,27 @@ fn abort_for(fiber: &Fiber<Control>) -> ! {
         Waiter::Thread(fiber.clone())
     ));
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sleep, spawn, testing, yield_now};
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back_when_nobody_needed_it_for_a_while() {
+        testing::run(|| {
+            let warm = || local().pool.stats().block_bytes_warm;
+            let before = warm();
+            let burst: Vec<_> = (0..1000).map(|_| spawn(yield_now)).collect();
+            burst.into_iter().for_each(|thread| thread.join().unwrap());
+            let peak = warm();
+            assert!(peak > before + 1000 * size_of::<Control>(), "{before}, {peak}");
+            // Not at the first opportunity: another burst may come.
+            sleep(PERIOD / 2);
+            assert_eq!(warm(), peak);
+            (0..3).for_each(|_| sleep(PERIOD));
+            assert!(warm() <= before + TRIMMED_MIN * size_of::<Control>(), "{}", warm());
+        });
+    }
 }

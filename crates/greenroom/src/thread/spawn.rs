@@ -245,8 +245,9 @@ where
     let stack_size = settings.stack_size.unwrap_or(local.stack_size);
     let stack_size = stack_size.max(STACK_PER_BYTE_MOVED * (size_of::<F>() + size_of::<T>()));
     let options = Options { id, name: settings.name, stack_size };
-    let control = Control::new(Location::caller(), local.hub.borrow().now());
-    let created = Fiber::new(&local.pool, options, control, move || body(f));
+    let (spawned_at, now) = (Location::caller(), local.hub.borrow().now());
+    let control = || Control::new(spawned_at, now);
+    let created = Fiber::new_with(&local.pool, options, control, move || body(f));
     let output = created.map_err(|refused| SpawnError::Stack(refused.error))?;
     local.threads.borrow_mut().insert((*output).clone());
     Ok(JoinHandle::new(output))

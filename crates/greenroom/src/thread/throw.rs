@@ -27,7 +27,8 @@ pub(crate) enum Throw {
 pub(crate) struct Limit {
     pub(crate) deadline: Instant,
     /// How many `with_timeout`s it is in, itself included. Zero is none.
-    pub(crate) level: u32,
+    // As wide as the deadline: a gap after it would be copied byte by byte into each control block.
+    pub(crate) level: u64,
 }
 
 impl Limit {
@@ -40,7 +41,7 @@ pub(crate) enum Thrown {
     Killed,
     /// To the limit of this level.
     TimeIsOver {
-        level: u32,
+        level: u64,
     },
 }
 

@@ -133,7 +133,7 @@ fn limit<T>(
 /// The time in which one limit more is in force, until it is dropped.
 struct Inside {
     local: &'static Local,
-    level: u32,
+    level: u64,
     /// What was in force before.
     outer: Limit,
     timer: Option<TimerKey>,

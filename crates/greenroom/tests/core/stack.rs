@@ -98,12 +98,31 @@ fn a_stack_is_used_again_by_the_next_thread() {
 }
 
 #[test]
-fn a_handle_keeps_the_stack_of_a_thread_that_ended() {
+fn a_thread_gives_its_stack_back_when_it_ends_and_not_when_it_is_joined() {
     run(|| {
-        let handle = spawn(|| vec![1, 2, 3]);
+        let handle = spawn(|| {
+            yield_now();
+            vec![1, 2, 3]
+        });
         yield_now();
         assert_eq!(hub::stats().stacks_idle, 0);
+        yield_now();
+        assert_eq!(hub::stats().stacks_idle, 1);
         assert_eq!(handle.join().unwrap(), [1, 2, 3]);
         assert_eq!(hub::stats().stacks_idle, 1);
+    });
+}
+
+#[test]
+fn threads_that_end_without_a_wait_take_turns_on_one_stack() {
+    run(|| {
+        let here = || {
+            let local = 0u8;
+            black_box(&raw const local).addr() / 4096
+        };
+        let threads: Vec<_> = (0..1000).map(|_| spawn(here)).collect();
+        let mut pages: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        pages.dedup();
+        assert_eq!(pages.len(), 1);
     });
 }
