@@ -13,7 +13,7 @@ mod chat;
 mod cores;
 mod echo;
 mod forward;
-mod producer;
 mod pipeline;
+mod producer;
 mod sleepers;
 mod watch;
