@@ -2,7 +2,7 @@
 //!
 //! Knows the world; nobody else.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, sync::PoisonError};
 
 use greenroom::{scope, sleep, sync::Select, with_timeout, yield_now};
 
@@ -72,7 +72,7 @@ impl Actor {
     fn lock(&mut self) {
         let world = Rc::clone(&self.world);
         // Who is killed while it holds the lock poisons it, which is no harm here.
-        let mut number = world.mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut number = world.mutex.lock().unwrap_or_else(PoisonError::into_inner);
         let _inside = world.in_mutex.enter(1);
         *number += 1;
         self.nap();
@@ -81,17 +81,17 @@ impl Actor {
 
     fn wait_for_a_turn(&mut self) {
         let world = Rc::clone(&self.world);
-        let guard = world.mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let guard = world.mutex.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = self.dice.time();
         let waited = world.turned.wait_timeout(guard, limit);
-        let (_guard, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (_guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let _inside = world.in_mutex.enter(1);
         self.nap();
     }
 
     fn read(&mut self) {
         let world = Rc::clone(&self.world);
-        let _guard = world.rwlock.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _guard = world.rwlock.read().unwrap_or_else(PoisonError::into_inner);
         let _inside = world.reading.enter(usize::MAX);
         assert_eq!(world.writing.count(), 0, "somebody writes");
         self.nap();
@@ -100,7 +100,7 @@ impl Actor {
 
     fn write(&mut self) {
         let world = Rc::clone(&self.world);
-        let mut number = world.rwlock.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut number = world.rwlock.write().unwrap_or_else(PoisonError::into_inner);
         let _inside = world.writing.enter(1);
         assert_eq!(world.reading.count(), 0, "somebody reads");
         *number += 1;
