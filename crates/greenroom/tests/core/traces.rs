@@ -158,9 +158,9 @@ fn one_near_the_end_of_its_stack_is_left_alone() {
         let here = [0_u8; 256];
         std::hint::black_box(&here);
         if left == 0 {
-            sleep(SECOND)
+            sleep(SECOND);
         } else {
-            deep(left - 1)
+            deep(left - 1);
         }
         std::hint::black_box(&here);
     }

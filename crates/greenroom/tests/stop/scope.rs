@@ -10,7 +10,7 @@ use std::{
 use greenroom::{
     Elapsed, Instant, hub, scope, sleep, spawn,
     testing::{run, run_seeded},
-    thread::Builder,
+    thread::{Builder, ScopedJoinHandle},
     with_timeout, yield_now,
 };
 
@@ -82,7 +82,7 @@ fn a_handle_gives_what_the_thread_returned_borrowed_or_not() {
 #[test]
 fn what_the_body_returns_may_borrow_too() {
     everywhere(|| {
-        let list = vec![1, 2, 3];
+        let list = [1, 2, 3];
         let last = scope(|s| s.spawn(|| list.last()).join().unwrap());
         assert_eq!(last, Some(&3));
     });
@@ -146,7 +146,7 @@ fn when_the_body_panics_its_threads_are_killed_before_the_panic_goes_on() {
                 yield_now();
                 assert_eq!(inside.get(), 3);
                 panic!("the body");
-            })
+            });
         }));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the body"));
         assert_eq!((inside.get(), begin.elapsed()), (0, Duration::ZERO));
@@ -165,7 +165,7 @@ fn those_who_have_not_started_are_dropped_when_the_body_panics() {
                     unreachable!("it was killed before it started");
                 });
                 panic!("the body");
-            })
+            });
         }));
         assert!(panic.is_err());
         assert_eq!(inside.get(), 0);
@@ -183,7 +183,7 @@ fn a_panic_of_a_child_that_nobody_joined_comes_out_when_all_have_ended() {
                     sleep(SECOND);
                     done.set(true);
                 });
-            })
+            });
         }));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"a scoped green thread panicked"));
         assert!(done.get());
@@ -202,7 +202,7 @@ fn a_panic_of_a_child_is_seen_however_its_handle_is_lost() {
                         assert!(handle.is_finished());
                     }
                     drop(handle);
-                })
+                });
             }));
             assert!(panic.is_err(), "lost late: {lose_late}");
         }
@@ -457,7 +457,7 @@ fn a_builder_names_a_scoped_thread() {
             };
             let child = Builder::new().name("child").spawn_scoped(s, body).unwrap();
             assert_eq!(child.thread().name().as_deref(), Some("child"));
-            let child = child.join_timeout(Duration::ZERO).map_err(|handle| handle.join());
+            let child = child.join_timeout(Duration::ZERO).map_err(ScopedJoinHandle::join);
             assert_eq!(child.unwrap_err().unwrap(), 8);
         });
     });
