@@ -72,7 +72,8 @@ const NO_SOURCE: u32 = u32::MAX;
 ///
 /// If none can be had, this waits in the queue of each. The first to speak is chosen, and all others are left:
 /// what another had for it in the same moment is for the next who waits there. So an item is received by this
-/// or stays in its channel, and is sent or comes back.
+/// or stays in its channel, and is sent or comes back. Each queue is FIFO, whoever waits in it. A select never
+/// meets itself: it cannot receive what it sends.
 ///
 /// *What is lent.* A send takes its item out of an `Option`, and a join its handle. What is not chosen is in
 /// there again when the wait is over, also if it ends by unwinding. `None` is never chosen.
@@ -80,12 +81,12 @@ const NO_SOURCE: u32 = u32::MAX;
 /// # How it ends
 ///
 /// Whoever is killed or out of time while it waits leaves all queues; if it had been chosen, what it
-/// was chosen for goes to the next.
+/// was chosen for goes to the next, and an item that had been let in is sent.
 ///
 /// # Cost
 ///
-/// An allocation for each thing, and for each fd two system calls if there is something to wait for.
-/// Nothing more than one wait elsewhere, whatever else happens.
+/// An allocation for each thing, and two switches if it waits. An fd costs a system call to be asked, and
+/// two or three more if there is something to wait for.
 ///
 /// It stays on its OS thread:
 ///

@@ -18,7 +18,7 @@ use greenroom::{
         Event, Select,
         channel::{self, Receiver, RecvError, SendError, Sender},
     },
-    testing::{run, run_seeded, wait_all_parked},
+    testing::{run, run_on, run_seeded, wait_all_parked},
     with_timeout,
 };
 
@@ -433,6 +433,20 @@ fn a_thread_that_panicked_or_was_killed_is_joined() {
 }
 
 #[test]
+fn a_thread_that_is_left_wakes_nobody_at_its_end() {
+    run(|| {
+        let mut handle = Some(spawn(|| sleep(2 * SECOND)));
+        let late = Select::new().join(&mut handle, Result::unwrap).wait_timeout(SECOND);
+        assert_eq!(late, Err(Elapsed));
+        let begin = Instant::now();
+        sleep(3 * SECOND);
+        assert_eq!(begin.elapsed(), 3 * SECOND);
+        assert!(handle.is_some_and(|handle| handle.is_finished()));
+        assert_nothing_left();
+    });
+}
+
+#[test]
 fn a_thread_that_is_left_can_be_waited_for_again_and_by_join() {
     run(|| {
         let mut handle = Some(spawn(|| {
@@ -446,6 +460,42 @@ fn a_thread_that_is_left_can_be_waited_for_again_and_by_join() {
         assert_eq!(handle.unwrap().join().unwrap(), 7);
         assert_nothing_left();
     });
+}
+
+#[test]
+fn sockets_of_ours_are_read_and_written_when_chosen() {
+    for backend in hub::Backend::ALL {
+        run_on(backend, || {
+            let (mut here, mut there) = greenroom::net::UnixStream::pair().unwrap();
+            let (stop, stopped) = channel::bounded::<()>(1);
+            let echoes = spawn(move || {
+                let mut rounds = 0;
+                let mut bytes = [0; 4];
+                while Select::new()
+                    .recv(&stopped, |_| false)
+                    .readable(&there, |ready| ready.map(|()| true).unwrap())
+                    .wait()
+                {
+                    // Less than there is, at times, so that it is readable again at once.
+                    let count = there.read(&mut bytes).unwrap();
+                    Select::new().writable(&there, Result::unwrap).wait();
+                    there.write_all(&bytes[..count]).unwrap();
+                    rounds += 1;
+                }
+                rounds
+            });
+            for round in 0..20 {
+                let sent = vec![round; 1 + usize::from(round) % 7];
+                here.write_all(&sent).unwrap();
+                let mut received = vec![0; sent.len()];
+                here.read_exact(&mut received).unwrap();
+                assert_eq!(received, sent);
+            }
+            stop.send(()).unwrap();
+            assert!(echoes.join().unwrap() > 20);
+            assert_nothing_left();
+        });
+    }
 }
 
 #[test]
