@@ -43,7 +43,7 @@ const ALL_FREE: u64 = u64::MAX;
 
 /// Chunks in a mapping. The first one of each size is a single chunk, each further one doubles what
 /// there is, up to this.
-const MAPPED_AT_ONCE_MAX: usize = 256;
+const MAPPED_AT_ONCE_MAX: usize = 4096;
 
 /// What memory a kind of block needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
