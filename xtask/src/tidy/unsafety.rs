@@ -11,7 +11,10 @@ use super::{
 /// Every file that may hold unsafe code, and why it must. Its head tells the danger at length.
 pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-fiber/src/block.rs", "keeps a fiber's header and closure in raw memory"),
-    ("crates/greenroom-fiber/src/cells.rs", "lends raw memory for blocks, and gives its pages back"),
+    (
+        "crates/greenroom-fiber/src/cells.rs",
+        "lends raw memory for blocks, and gives its pages back",
+    ),
     ("crates/greenroom-fiber/src/fiber.rs", "counts the handles of a block by hand"),
     ("crates/greenroom-fiber/src/guard.rs", "makes pages inaccessible by address"),
     ("crates/greenroom-fiber/src/overflow.rs", "handles a signal and reads the faulting fiber"),

@@ -15,7 +15,10 @@ use greenroom_hub::Wake;
 use crate::{
     debug::say_panic,
     hub::local::local,
-    thread::{Blocked, Control, End, Link, SpawnError, Thread, ThreadId, control::State, park, throw::Thrown},
+    thread::{
+        Blocked, Control, End, Link, SpawnError, Thread, ThreadId, control::State, park,
+        throw::Thrown,
+    },
     time::deadline_after,
 };
 

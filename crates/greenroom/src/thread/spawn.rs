@@ -16,7 +16,9 @@ use greenroom_hub::TimerKey;
 
 use crate::{
     hub::local::{Local, existing, local, try_local},
-    thread::{self, Blocked, Control, JoinHandle, Thread, Waiter, join::Unstarted, link, throw::Throw},
+    thread::{
+        self, Blocked, Control, JoinHandle, Thread, Waiter, join::Unstarted, link, throw::Throw,
+    },
     time::deadline_after,
 };
 
