@@ -39,11 +39,17 @@ impl<T> sealed::Sealed for Lifo<T> {}
 impl<T: Ord> sealed::Sealed for Priority<T> {}
 
 /// First in, first out.
-pub struct Fifo<T>(RefCell<VecDeque<T>>);
+pub struct Fifo<T> {
+    /// The oldest, unless it went in while there were others. Who comes to an empty store saves itself the way
+    /// through the ring, which is a tenth of the time of a message to and fro.
+    first: Cell<Option<T>>,
+    rest: RefCell<VecDeque<T>>,
+    count: Cell<usize>,
+}
 
 impl<T> Default for Fifo<T> {
     fn default() -> Fifo<T> {
-        Fifo(RefCell::default())
+        Fifo { first: Cell::new(None), rest: RefCell::default(), count: Cell::new(0) }
     }
 }
 
@@ -52,21 +58,32 @@ impl<T> Store for Fifo<T> {
 
     #[inline]
     fn insert(&self, item: T) {
-        self.0.borrow_mut().push_back(item);
+        let count = self.count.get();
+        if count == 0 {
+            self.first.set(Some(item));
+        } else {
+            self.rest.borrow_mut().push_back(item);
+        }
+        self.count.set(count + 1);
     }
 
     #[inline]
     fn remove(&self) -> Option<T> {
-        self.0.borrow_mut().pop_front()
+        self.count.set(self.count.get().checked_sub(1)?);
+        self.first.take().or_else(|| self.rest.borrow_mut().pop_front())
     }
 
     #[inline]
     fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.count.get()
     }
 
     fn take_all(&self) -> Fifo<T> {
-        Fifo(RefCell::new(self.0.take()))
+        Fifo {
+            first: Cell::new(self.first.take()),
+            rest: RefCell::new(self.rest.take()),
+            count: Cell::new(self.count.take()),
+        }
     }
 }
 
