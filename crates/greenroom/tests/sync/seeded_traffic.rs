@@ -143,8 +143,8 @@ impl World {
     fn note(&self, number: usize, fate: Fate) {
         let was = std::mem::replace(&mut self.ledger.borrow_mut()[number], fate);
         let may_be = match fate {
-            // The call returns after its item was received.
-            Fate::Sent if was == Fate::Received => {
+            // It was let in, and by the time the call returns it has come out.
+            Fate::Sent if matches!(was, Fate::Received | Fate::WentWithChannel) => {
                 self.ledger.borrow_mut()[number] = was;
                 true
             }
