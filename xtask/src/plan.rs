@@ -33,12 +33,12 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Vec<Step>, String> {
 
 /// Loom explores interleavings, so it replaces the atomics: another cfg, another target folder.
 pub(crate) fn loom(workspace: &Workspace) -> Step {
-    let work = Invocation::cargo("test -p greenroom-hub --release --test loom")
+    let work = Invocation::cargo("test -p greenroom-hub -p greenroom --release --test loom")
         .flags("--cfg loom", &workspace.target_dir("loom"))
         .counted();
     Step {
         name: "loom",
-        what: "every interleaving of the hub's cross-thread parts",
+        what: "every interleaving of what OS threads share",
         work: Work::Command(work),
     }
 }

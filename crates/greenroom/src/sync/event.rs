@@ -293,7 +293,7 @@ impl<T> fmt::Debug for Event<T> {
 }
 
 /// A value was sent before; this is the one that came too late.
-pub struct AlreadySent<T>(T);
+pub struct AlreadySent<T>(pub(super) T);
 
 impl<T> AlreadySent<T> {
     /// The value that was not sent.

@@ -1,7 +1,8 @@
 //! Waiting for each other: locks, signals and meeting points for the green threads of one hub.
 //!
 //! Knows the wait queue and time. Nothing here is shared between OS threads, so there are no atomic
-//! operations, nothing spins, and everything works from `main` as well.
+//! operations, nothing spins, and everything works from `main` as well. Between hubs, and with plain
+//! OS threads, there is [`shared`].
 //!
 //! | | |
 //! |---|---|
@@ -53,6 +54,7 @@ mod queue;
 mod rwlock;
 mod select;
 mod semaphore;
+pub mod shared;
 
 use std::time::Duration;
 
