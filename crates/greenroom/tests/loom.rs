@@ -8,10 +8,7 @@
 #![allow(missing_docs)]
 #![allow(unreachable_pub, dead_code, reason = "the models need a part of the rules")]
 
-use loom::{
-    sync::{Arc, Condvar},
-    thread,
-};
+use loom::{sync::Arc, thread};
 
 mod lock {
     pub(crate) use loom::sync::{Mutex, MutexGuard};
@@ -46,29 +43,15 @@ use lock::Mutex;
 use permits::{Permits, Wanted};
 use sync::channel::{TryRecvError, TrySendError};
 
-/// A waiter's wait.
+/// A waiter that is parked or about to be; nobody, if it does not care any more.
 #[derive(Clone)]
-struct Door(Arc<(Mutex<bool>, Condvar)>);
-
-impl Door {
-    fn new() -> Door {
-        Door(Arc::new((Mutex::new(false), Condvar::new())))
-    }
-
-    fn wait(&self) {
-        let (rung, heard) = &*self.0;
-        let mut rung = rung.lock().unwrap();
-        while !*rung {
-            rung = heard.wait(rung).unwrap();
-        }
-    }
-}
+struct Door(Option<thread::Thread>);
 
 impl Bell for Door {
     fn ring(self) {
-        let (rung, heard) = &*self.0;
-        *rung.lock().unwrap() = true;
-        heard.notify_one();
+        if let Some(thread) = self.0 {
+            thread.unpark();
+        }
     }
 
     fn ring_ahead(self) {
@@ -84,24 +67,31 @@ fn share<S>(state: S) -> Shelf<S> {
 
 /// Waits until the bell rings. If it never does, loom finds a deadlock.
 fn wait<S: Shared<Bell = Door>, W: Wish<S>>(shelf: &Guarded<S>, wish: W) -> W::Outcome {
-    let (door, mut waiting) = (Door::new(), Waiting::new(shelf, wish));
-    waiting.enter(door.clone());
-    door.wait();
+    let mut waiting = Waiting::new(shelf, wish);
+    waiting.enter(Door(Some(thread::current())));
+    thread::park();
     waiting.end()
 }
 
 /// Waits until the time is over, which is when loom likes it to be.
 fn wait_late<S: Shared<Bell = Door>, W: Wish<S>>(shelf: &Guarded<S>, wish: W) -> W::Outcome {
     let mut waiting = Waiting::new(shelf, wish);
-    waiting.enter(Door::new());
+    waiting.enter(Door(None));
     waiting.end()
 }
 
 /// Is killed while it waits, or when it has just been called.
 fn wait_killed<S: Shared<Bell = Door>, W: Wish<S>>(shelf: &Guarded<S>, wish: W) {
     let mut waiting = Waiting::new(shelf, wish);
-    waiting.enter(Door::new());
+    waiting.enter(Door(None));
     drop(waiting);
+}
+
+/// Every interleaving with at most so many preemptions, for models that have too many of them.
+fn model_bounded(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
 }
 
 /// Runs `f` on another OS thread of the model.
@@ -151,7 +141,7 @@ fn a_permit_of_one_who_is_killed_as_it_is_handed_over_goes_to_the_next() {
 
 #[test]
 fn two_who_release_wake_two_who_wait() {
-    loom::model(|| {
+    model_bounded(|| {
         let semaphore = share(Permits::new(0));
         let waiters = [(); 2].map(|()| aside(&semaphore, |semaphore| wait(semaphore, Wanted(1))));
         let releases = aside(&semaphore, |semaphore| add(semaphore, 1));
@@ -218,13 +208,22 @@ fn a_lock_handed_to_one_who_is_killed_goes_to_the_next() {
 }
 
 #[test]
-fn an_event_is_heard_by_whoever_comes_while_it_is_sent() {
+fn an_event_is_heard_by_all_who_come_while_it_is_sent() {
     loom::model(|| {
         let event = share(Gate::new());
         let waiters = [(); 2].map(|()| aside(&event, |event| wait(event, Passage)));
-        let late = aside(&event, |event| wait_late(event, Passage));
         event.change(Gate::open);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(event.look(Gate::waiting), 0);
+    });
+}
+
+#[test]
+fn nobody_who_is_late_for_an_event_is_left_in_its_queue() {
+    loom::model(|| {
+        let event = share(Gate::new());
+        let late = aside(&event, |event| wait_late(event, Passage));
+        event.change(Gate::open);
         late.join().unwrap();
         assert_eq!(event.look(Gate::waiting), 0);
     });
@@ -279,7 +278,7 @@ fn an_item_for_a_receiver_that_is_killed_goes_to_the_next() {
 #[test]
 fn two_senders_and_two_receivers_all_meet() {
     for capacity in CAPACITIES {
-        loom::model(move || {
+        model_bounded(move || {
             let channel = channel(capacity);
             let receivers = [(); 2].map(|()| aside(&channel, |channel| wait(channel, Take)));
             let sender = aside(&channel, |channel| wait(channel, Put::new(1)));

@@ -69,12 +69,7 @@ impl<B: Bell, H: Copy> Wish<Hold<B, H>> for Claim<H> {
         self.leave(hold, place)
     }
 
-    fn give_up(
-        self,
-        hold: &mut Hold<B, H>,
-        place: Place,
-        calls: &mut Calls<B>,
-    ) -> Option<bool> {
+    fn give_up(self, hold: &mut Hold<B, H>, place: Place, calls: &mut Calls<B>) -> Option<bool> {
         if self.leave(hold, place) {
             hold.hand_on(calls);
         }

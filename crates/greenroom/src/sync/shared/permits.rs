@@ -109,12 +109,7 @@ impl<B: Bell> Wish<Permits<B>> for Wanted {
         self.leave(permits, place, calls)
     }
 
-    fn give_up(
-        self,
-        permits: &mut Permits<B>,
-        place: Place,
-        calls: &mut Calls<B>,
-    ) -> Option<bool> {
+    fn give_up(self, permits: &mut Permits<B>, place: Place, calls: &mut Calls<B>) -> Option<bool> {
         if self.leave(permits, place, calls) {
             permits.give_back(self.0, calls);
         }

@@ -190,11 +190,7 @@ impl Semaphore {
     }
 
     /// `None` if the deadline has passed; an error if nothing waits here.
-    fn wait(
-        &self,
-        count: usize,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Permit<'_>>, Wanted> {
+    fn wait(&self, count: usize, deadline: Option<Instant>) -> Result<Option<Permit<'_>>, Wanted> {
         let is_lent = wait(&self.guarded, Wanted(count), &"a permit", deadline)?;
         Ok(is_lent.then(|| Permit { semaphore: self, count }))
     }

@@ -110,10 +110,7 @@ impl<T> Receiver<T> {
         self.recv_until(|| Some(deadline.on_hub())).map_err(late)
     }
 
-    fn recv_until(
-        &self,
-        deadline: impl FnOnce() -> Option<HubInstant>,
-    ) -> Result<T, TryRecvError> {
+    fn recv_until(&self, deadline: impl FnOnce() -> Option<HubInstant>) -> Result<T, TryRecvError> {
         count_call();
         match self.try_recv() {
             Err(TryRecvError::Empty) => {}
