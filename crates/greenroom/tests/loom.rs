@@ -1,8 +1,8 @@
 //! Every interleaving of those who wait for what OS threads share, and of those who call them.
 //!
-//! Compiles the rules of semaphores, mutexes, events and channels themselves against loom's lock and a modelled
-//! wait. Knows nothing of hubs: a wait ends when its bell is rung, when its time is over, which is at any
-//! moment, or when its waiter is killed, which is too.
+//! Compiles the rules of semaphores, mutexes, events and channels themselves against loom's lock
+//! and a modelled wait. Knows nothing of hubs: a wait ends when its bell is rung, when its time is
+//! over, which is at any moment, or when its waiter is killed, which is too.
 
 #![cfg(loom)]
 #![allow(missing_docs)]

@@ -20,6 +20,7 @@ mod limits;
 mod overflow;
 mod reports;
 mod settings;
+mod shared;
 mod stubborn;
 mod watchdog;
 
@@ -38,6 +39,7 @@ fn cases() -> Vec<&'static Case> {
         overflow::CASES,
         stubborn::CASES,
         settings::CASES,
+        shared::CASES,
         watchdog::CASES,
         forks::CASES,
         interrupted::CASES,

@@ -1,7 +1,7 @@
 //! What is handed from one to the next, under one face: a wait that ends when somebody gives.
 //!
-//! Each primitive plugs in with a few lines and a row in `ALL`. A gate begins with nothing to be had. Knows no
-//! test.
+//! Each primitive plugs in with a few lines and a row in `ALL`. A gate begins with nothing to be
+//! had. Knows no test.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ pub(crate) trait Gate: Send + Sync {
     fn wait_timeout(&self, timeout: Duration) -> bool;
     /// Whether there was something that had been given to nobody.
     fn try_wait(&self) -> bool;
-    /// Gives to whoever waits longest, or to the next who comes. False if nobody waits and it would not
-    /// be there for the next.
+    /// Gives to whoever waits longest, or to the next who comes. False if nobody waits and it would
+    /// not be there for the next.
     fn try_give(&self) -> bool;
 
     fn give(&self) {

@@ -1,5 +1,5 @@
-//! What holds for everything that is handed from one to the next between hubs: order, timeouts, kills, and the
-//! special places.
+//! What holds for everything that is handed from one to the next between hubs: order, timeouts,
+//! kills, and the special places.
 //!
 //! One suite for all gates. Knows only their common face.
 

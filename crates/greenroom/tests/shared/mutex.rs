@@ -1,4 +1,5 @@
-//! Mutexes between hubs: one holder at a time, in order, and what becomes of the data if a holder is unwound.
+//! Mutexes between hubs: one holder at a time, in order, and what becomes of the data if a holder
+//! is unwound.
 
 use std::{
     cell::Cell,

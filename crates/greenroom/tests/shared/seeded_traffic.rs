@@ -1,5 +1,5 @@
-//! Green threads of several hubs send, receive, lock and acquire at random, some with limits of time, some are
-//! killed: no item, permit or lock is lost or had twice.
+//! Green threads of several hubs send, receive, lock and acquire at random, some with limits of
+//! time, some are killed: no item, permit or lock is lost or had twice.
 
 use std::{
     sync::{

@@ -27,14 +27,15 @@
 //!   them. Receivers of different hubs that were called at the same time come for their items as
 //!   fast as each can.
 //! - A call that cannot wait works everywhere and makes no hub: `try_send`, `try_recv`, `send` into
-//!   an unbounded channel, `clone` and dropping a side. One that may wait lets the others of its hub
-//!   have their turn after 128 calls in a row that did not have to, since another OS thread
-//!   can keep up for ever.
+//!   an unbounded channel, `clone` and dropping a side. One that may wait lets the others of its
+//!   hub have their turn after 128 calls in a row that did not have to, since another OS thread can
+//!   keep up for ever.
 //! - A receiver that is killed or out of time while it waits takes no item with it, also not if one
 //!   had been meant for it in that very moment: that one stays first. A sender that is killed while
 //!   it waits has its item dropped, unless the item had been let in by then.
-//! - In a destructor that runs because of a panic or a kill nothing waits. A call that would have to
-//!   fails at once: as if the other side were gone, or as if its time were over if it has a timeout.
+//! - In a destructor that runs because of a panic or a kill nothing waits. A call that would have
+//!   to fails at once: as if the other side were gone, or as if its time were over if it has a
+//!   timeout.
 //! - A call that does not wait costs a lock; waiting and waking are told of [here](super). Nothing
 //!   is allocated once a channel has held as many items, and as many have waited, as ever will.
 //!
@@ -68,8 +69,8 @@ pub use crate::sync::channel::{
 
 /// A channel that holds `capacity` items. A sender for whose item there is no room waits.
 ///
-/// With a capacity of zero it is a rendezvous: items go from hand to hand, and a send returns once a
-/// receiver has the item, or was waiting for one and has been given it. Such a channel is always
+/// With a capacity of zero it is a rendezvous: items go from hand to hand, and a send returns once
+/// a receiver has the item, or was waiting for one and has been given it. Such a channel is always
 /// empty and always full.
 ///
 /// # Examples

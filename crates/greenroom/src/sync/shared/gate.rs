@@ -1,4 +1,5 @@
-//! Something that is shut until it is opened, once, and those who wait for that: what an event shares.
+//! Something that is shut until it is opened, once, and those who wait for that: what an event
+//! shares.
 //!
 //! Knows nothing of what is behind the gate.
 

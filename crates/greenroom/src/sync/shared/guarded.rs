@@ -1,12 +1,13 @@
 //! What OS threads share, under its lock, and the way of a wait through that lock.
 //!
-//! Knows neither hubs nor what is shared: a wait is ended by a bell, whatever that is. The lock is held for
-//! moves from and to queues. Nothing of the user's runs or is dropped meanwhile, and bells are rung when it is
-//! free.
+//! Knows neither hubs nor what is shared: a wait is ended by a bell, whatever that is. The lock is
+//! held for moves from and to queues. Nothing of the user's runs or is dropped meanwhile, and bells
+//! are rung when it is free.
 //!
-//! A wait takes the lock twice. Before it, to be granted its wish or to take a place in a queue: so nothing can be
-//! missed between a look and the wait. After it, to find out what came of it, whatever it was that
-//! ended the wait. If it is thrown out instead, what it was granted meanwhile is given to the next.
+//! A wait takes the lock twice. Before it, to be granted its wish or to take a place in a queue: so
+//! nothing can be missed between a look and the wait. After it, to find out what came of it,
+//! whatever it was that ended the wait. If it is thrown out instead, what it was granted meanwhile
+//! is given to the next.
 
 use std::{
     mem,
@@ -59,7 +60,8 @@ pub(super) trait Shared {
 
 /// Something that is shared, and its lock.
 pub(super) struct Guarded<S> {
-    // Open to those who make one, since a lock is made by a `const fn`, but not the model checker's.
+    // Open to those who make one, since a lock is made by a `const fn`, but not the model
+    // checker's.
     pub(super) lock: Mutex<S>,
 }
 
@@ -109,7 +111,8 @@ pub(super) trait Wish<S: Shared> {
     /// What came of it. A place that is still there is given up.
     fn end(self, shared: &mut S, place: Place, calls: &mut Calls<S::Bell>) -> Self::Outcome;
 
-    /// Nobody wants it any more: what was granted goes to the next. Returns what is left to be dropped.
+    /// Nobody wants it any more: what was granted goes to the next. Returns what is left to be
+    /// dropped.
     fn give_up(
         self,
         shared: &mut S,

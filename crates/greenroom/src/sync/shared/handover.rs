@@ -1,12 +1,13 @@
-//! Items on their way from those who put them to those who take them, on any hubs: what a channel shares.
+//! Items on their way from those who put them to those who take them, on any hubs: what a channel
+//! shares.
 //!
-//! Keeps room and order: who came first is served first, on both sides; and says what the end of a side means.
-//! Knows neither handles nor OS threads.
+//! Keeps room and order: who came first is served first, on both sides; and says what the end of a
+//! side means. Knows neither handles nor OS threads.
 //!
-//! A taker that is called has an item *reserved*: a count, so that whoever comes meanwhile leaves that many
-//! behind. So if it is thrown out, the item is still in its place. A putter that must wait leaves its item in the
-//! queue; whoever makes room moves the first one in and calls its putter. While takers wait, every item is
-//! reserved; while putters wait, there is no room.
+//! A taker that is called has an item *reserved*: a count, so that whoever comes meanwhile leaves
+//! that many behind. So if it is thrown out, the item is still in its place. A putter that must
+//! wait leaves its item in the queue; whoever makes room moves the first one in and calls its
+//! putter. While takers wait, every item is reserved; while putters wait, there is no room.
 
 use std::{collections::VecDeque, mem};
 
@@ -155,7 +156,8 @@ impl<T, B: Bell> Handover<T, B> {
         }
     }
 
-    /// One receiver less. After the last, nothing can be sent, and what was is returned, to be dropped.
+    /// One receiver less. After the last, nothing can be sent, and what was is returned, to be
+    /// dropped.
     pub(super) fn receiver_gone(&mut self, calls: &mut Calls<B>) -> VecDeque<T> {
         self.receivers -= 1;
         if self.receivers > 0 {

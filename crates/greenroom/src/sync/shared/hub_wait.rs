@@ -25,8 +25,8 @@ pub(super) struct HubBell {
 }
 
 impl HubBell {
-    /// For a wait on this OS thread's hub, announced there before: a child of a fork has a new mailbox
-    /// from then on.
+    /// For a wait on this OS thread's hub, announced there before: a child of a fork has a new
+    /// mailbox from then on.
     fn new(id: WakeId) -> HubBell {
         let mailbox = local().hub.borrow().mailbox();
         HubBell { mailbox, id, os_thread: OsThread::here() }
@@ -49,8 +49,8 @@ impl Bell for HubBell {
     }
 }
 
-/// Waits until the wish is granted or refused, or until `deadline`. Gives it back if the caller is in a
-/// destructor during a panic, where nothing waits.
+/// Waits until the wish is granted or refused, or until `deadline`. Gives it back if the caller is
+/// in a destructor during a panic, where nothing waits.
 ///
 /// # Panics
 ///
@@ -73,8 +73,8 @@ where
         Ok(Wake::Orphaned) => {
             waiting.give_up_if_free();
             panic!(
-                "the wait for {what} is lost: the process forked, and the other OS threads, which might have \
-                 ended it, are not in the child"
+                "the wait for {what} is lost: the process forked, and the other OS threads, which \
+                 might have ended it, are not in the child"
             );
         }
         Ok(_) => Ok(waiting.end()),
@@ -82,8 +82,8 @@ where
     }
 }
 
-/// Counts a call that may have to wait. Another OS thread may keep up with this one for ever, so that it never does;
-/// then the others of its hub have their turn now and then all the same.
+/// Counts a call that may have to wait. Another OS thread may keep up with this one for ever, so
+/// that it never does; then the others of its hub have their turn now and then all the same.
 pub(super) fn count_call() {
     if let Some(local) = existing() {
         park::count_call(local);

@@ -23,22 +23,23 @@ use crate::{
     sync::{after, refuse_unwinding},
 };
 
-/// A lock around data, with the methods of [`std::sync::Mutex`], for green threads of any hub and for plain OS
-/// threads. The twin of [`sync::Mutex`](crate::sync::Mutex).
+/// A lock around data, with the methods of [`std::sync::Mutex`], for green threads of any hub and
+/// for plain OS threads. The twin of [`sync::Mutex`](crate::sync::Mutex).
 ///
-/// Whoever waits for it lets the others of its hub run, and it may be held across waits. (A lock of std
-/// that is held across a wait and wanted by a green thread of the same hub is wanted for ever.)
+/// Whoever waits for it lets the others of its hub run, and it may be held across waits. (A lock of
+/// std that is held across a wait and wanted by a green thread of the same hub is wanted for ever.)
 ///
-/// FIFO across hubs: a guard that is dropped hands the lock to whoever waits longest, so nobody is overtaken. That
-/// one has it while its hub is still being woken: under contention between OS threads a lock that may be
-/// snatched has a higher throughput.
+/// FIFO across hubs: a guard that is dropped hands the lock to whoever waits longest, so nobody is
+/// overtaken. That one has it while its hub is still being woken: under contention between OS
+/// threads a lock that may be snatched has a higher throughput.
 ///
 /// *Poisoning* is std's: if a thread panics, is killed or is thrown out by
-/// [`with_timeout`](crate::with_timeout) while it has the lock, the data may be half changed, and later calls
-/// return a [`PoisonError`]. A thread that is killed while it waits leaves the queue; if the lock was just
-/// being handed to it, the next one has it. Neither poisons.
+/// [`with_timeout`](crate::with_timeout) while it has the lock, the data may be half changed, and
+/// later calls return a [`PoisonError`]. A thread that is killed while it waits leaves the queue;
+/// if the lock was just being handed to it, the next one has it. Neither poisons.
 ///
-/// Locking costs two locks of std's if the lock is free; waiting and waking are told of [here](super).
+/// Locking costs two locks of std's if the lock is free; waiting and waking are told of
+/// [here](super).
 ///
 /// ```
 /// use std::time::Duration;
@@ -103,9 +104,10 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// If this thread has the lock already: nobody else could ever give it up. (A guard that was moved to another
-    /// green thread still counts as the one's who locked.) In a hub callback, and in a destructor that runs
-    /// because of a panic or a kill, if the lock is not free; [`try_lock`](Mutex::try_lock) works there.
+    /// If this thread has the lock already: nobody else could ever give it up. (A guard that was
+    /// moved to another green thread still counts as the one's who locked.) In a hub callback, and
+    /// in a destructor that runs because of a panic or a kill, if the lock is not free;
+    /// [`try_lock`](Mutex::try_lock) works there.
     ///
     /// # Examples
     ///
@@ -138,7 +140,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not free, [`TryLockError::Poisoned`] if it is poisoned.
+    /// [`TryLockError::WouldBlock`] if it is not free, [`TryLockError::Poisoned`] if it is
+    /// poisoned.
     ///
     /// # Examples
     ///
@@ -160,13 +163,13 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Waits until the lock is free, for `timeout` at most, and takes it.
     ///
-    /// If the lock is free it is had even if `timeout` is zero; if it is handed over in the same moment, it is
-    /// had.
+    /// If the lock is free it is had even if `timeout` is zero; if it is handed over in the same
+    /// moment, it is had.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if it was not to be had in time: at once in a destructor that runs because of a panic or a
-    /// kill. Poison is inside the `Ok`, as [`lock`](Mutex::lock) returns it.
+    /// [`Elapsed`] if it was not to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill. Poison is inside the `Ok`, as [`lock`](Mutex::lock) returns it.
     ///
     /// # Panics
     ///

@@ -1,4 +1,5 @@
-//! A number of permits, and a queue of those who want more of them than there are: what a semaphore shares.
+//! A number of permits, and a queue of those who want more of them than there are: what a semaphore
+//! shares.
 //!
 //! Decides by the order in which they came who is next. Knows neither guards nor OS threads.
 

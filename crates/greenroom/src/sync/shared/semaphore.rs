@@ -17,17 +17,18 @@ use crate::{
     sync::{after, refuse_unwinding},
 };
 
-/// A number of permits, for green threads of any hub and for plain OS threads: whoever wants one that is not
-/// there waits until one is released. The twin of [`sync::Semaphore`](crate::sync::Semaphore), with
-/// the same methods.
+/// A number of permits, for green threads of any hub and for plain OS threads: whoever wants one
+/// that is not there waits until one is released. The twin of
+/// [`sync::Semaphore`](crate::sync::Semaphore), with the same methods.
 ///
-/// FIFO across hubs, however many are wanted: behind somebody who waits for five nobody gets even one.
+/// FIFO across hubs, however many are wanted: behind somebody who waits for five nobody gets even
+/// one.
 ///
 /// A permit comes as a guard that gives it back when it is dropped, on whatever OS thread.
 /// [`Permit::forget`] keeps it for good, and [`release`](Semaphore::release) adds one, by whomever.
 ///
-/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; permits it was just being handed go
-/// to the next, and those it held up by wanting many go on.
+/// *Kill and timeout.* Whoever is thrown out of its wait leaves the queue; permits it was just
+/// being handed go to the next, and those it held up by wanting many go on.
 ///
 /// Acquiring costs a lock if the permit is there; waiting and waking are told of [here](super).
 ///
@@ -60,8 +61,8 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic or a kill;
-    /// [`try_acquire`](Semaphore::try_acquire) works there.
+    /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
+    /// or a kill; [`try_acquire`](Semaphore::try_acquire) works there.
     #[track_caller]
     pub fn acquire(&self) -> Permit<'_> {
         self.acquire_many(1)
@@ -106,8 +107,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a panic or a kill.
-    /// What is released in the same moment is had.
+    /// [`Elapsed`] if none was to be had in time: at once in a destructor that runs because of a
+    /// panic or a kill. What is released in the same moment is had.
     ///
     /// # Panics
     ///

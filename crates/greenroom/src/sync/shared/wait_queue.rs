@@ -1,12 +1,13 @@
 //! Those on any hub who wait for the same thing: first come, first served.
 //!
-//! Kept under the lock of what is waited for. Knows neither hubs nor what that is; it wakes nobody, but says
-//! who is to be woken once the lock is free.
+//! Kept under the lock of what is waited for. Knows neither hubs nor what that is; it wakes nobody,
+//! but says who is to be woken once the lock is free.
 //!
-//! A place in the queue is all there is to a wait. Who takes it out decides how the wait ends: whoever calls takes out
-//! the first, and the waiter itself, when it is thrown out or its time is over. Only one of them can, for the
-//! lock is held meanwhile. So a waiter whose place is gone was called, whatever woke it, and has what it
-//! was called for; and one that still finds its place was not, and nobody will call it.
+//! A place in the queue is all there is to a wait. Who takes it out decides how the wait ends:
+//! whoever calls takes out the first, and the waiter itself, when it is thrown out or its time is
+//! over. Only one of them can, for the lock is held meanwhile. So a waiter whose place is gone was
+//! called, whatever woke it, and has what it was called for; and one that still finds its place was
+//! not, and nobody will call it.
 
 use std::collections::VecDeque;
 

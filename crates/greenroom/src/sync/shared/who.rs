@@ -1,6 +1,7 @@
 //! Who runs now, among the threads of all hubs.
 //!
-//! Makes no hub, and works at the very end of an OS thread as well. Knows nothing of what anybody has.
+//! Makes no hub, and works at the very end of an OS thread as well. Knows nothing of what anybody
+//! has.
 
 use std::{
     cell::Cell,
