@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use greenroom::sync::shared::{
-    Semaphore,
+    Permit, Semaphore,
     channel::{self, Receiver, Sender},
 };
 
@@ -86,11 +86,11 @@ impl Gate for Semaphore {
     }
 
     fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.acquire_timeout(timeout).map(|permit| permit.forget()).is_ok()
+        self.acquire_timeout(timeout).map(Permit::forget).is_ok()
     }
 
     fn try_wait(&self) -> bool {
-        self.try_acquire().map(|permit| permit.forget()).is_some()
+        self.try_acquire().map(Permit::forget).is_some()
     }
 
     fn try_give(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, TryLockError,
         atomic::{AtomicIsize, AtomicUsize, Ordering},
     },
     thread,
@@ -158,14 +158,16 @@ fn lock(dice: &mut Dice, shared: &Shared) {
     let moment = dice.moment();
     let guard = match dice.below(3) {
         0 => match shared.lock.try_lock() {
-            Err(std::sync::TryLockError::WouldBlock) => None,
-            Err(std::sync::TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Ok(guard) => Some(guard),
         },
-        1 => {
-            shared.lock.lock_timeout(moment).ok().map(|had| had.unwrap_or_else(|e| e.into_inner()))
-        }
-        _ => Some(shared.lock.lock().unwrap_or_else(|error| error.into_inner())),
+        1 => shared
+            .lock
+            .lock_timeout(moment)
+            .ok()
+            .map(|had| had.unwrap_or_else(PoisonError::into_inner)),
+        _ => Some(shared.lock.lock().unwrap_or_else(PoisonError::into_inner)),
     };
     if let Some(mut guard) = guard {
         let _locked = In::enter(&shared.world.locked, 1);
@@ -264,8 +266,8 @@ fn seeded_traffic_between_hubs_is_accounted_for() {
         assert_eq!((shared.permits.available(), shared.permits.waiting()), (PERMITS, 0));
         let locks = shared.lock.try_lock().map_or_else(
             |error| match error {
-                std::sync::TryLockError::Poisoned(error) => *error.into_inner(),
-                std::sync::TryLockError::WouldBlock => panic!("somebody has it still"),
+                TryLockError::Poisoned(error) => *error.into_inner(),
+                TryLockError::WouldBlock => panic!("somebody has it still"),
             },
             |guard| *guard,
         );

@@ -294,7 +294,7 @@ struct Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.guarded.change(|hold, calls| hold.hand_on(calls));
+        self.guarded.change(Hold::hand_on);
     }
 }
 
