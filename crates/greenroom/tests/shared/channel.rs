@@ -59,6 +59,25 @@ fn a_send_into_a_rendezvous_ends_when_the_item_is_taken() {
 }
 
 #[test]
+fn in_a_rendezvous_too_items_come_out_in_the_order_in_which_they_went_in() {
+    let (sender, receiver) = channel::bounded(0);
+    let theirs = receiver.clone();
+    let called = spawn(move || theirs.recv());
+    wait_all_parked();
+    sender.try_send(1).unwrap();
+    // Who was called does not run before this waits, and meanwhile another item is offered.
+    let sends = thread::spawn(move || sender.send(2));
+    let first = loop {
+        match receiver.try_recv() {
+            Ok(item) => break item,
+            Err(_) => thread::yield_now(),
+        }
+    };
+    assert_eq!((first, called.join().unwrap()), (1, Ok(2)));
+    assert_eq!(sends.join().unwrap(), Ok(()));
+}
+
+#[test]
 fn room_is_what_it_was_made_with_also_after_items_were_for_others() {
     let (sender, receiver) = channel::bounded(2);
     let site = Site::start();
