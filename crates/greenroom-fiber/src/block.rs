@@ -40,11 +40,11 @@ use crate::{report, running};
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) switch: Switch,
-    table: &'static Table,
     /// Handles, at least one until the block is gone.
     handles: Cell<u32>,
     pub(crate) state: Cell<State>,
     class: SizeClass,
+    table: &'static Table,
     /// The top of its stack, while it has one.
     top: Cell<Option<NonNull<u8>>>,
     pool: Pool,

@@ -305,8 +305,9 @@ impl<C: 'static> Fiber<C> {
     /// addresses up together.
     #[inline]
     pub fn prefetch_stack(&self) {
-        if let Some(top) = self.head().header.stack_top() {
-            prefetch::below(top);
+        let header = &self.head().header;
+        if let Some(top) = header.stack_top() {
+            prefetch::frames(top, header.switch.left_at());
         }
     }
 

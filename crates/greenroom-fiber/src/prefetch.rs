@@ -12,9 +12,14 @@ use std::ptr::{self, NonNull};
 
 const LINE: usize = 64;
 
-/// Lines below the top of a stack that the frames of a fiber take which has just begun, or which waits
-/// not far from its beginning.
+/// Lines below the top of a stack that the frames of a fiber take which has just begun.
 const LINES_BELOW_TOP: usize = 8;
+
+/// Bytes that a switch saves below the stack pointer, at most.
+const SAVED_BYTES: usize = 32;
+
+/// Lines of the lowest frame of one who waits.
+const LINES_OF_FRAME: usize = 3;
 
 /// Lines of a block that a resume and what leads to it touch.
 const LINES_OF_BLOCK: usize = 4;
@@ -38,6 +43,16 @@ pub fn prefetch<T>(value: &T) {
 pub(crate) fn below(top: NonNull<u8>) {
     for line in 1..=LINES_BELOW_TOP {
         fetch(top.as_ptr().wrapping_sub(line * LINE));
+    }
+}
+
+/// Fetches what a stack that was left with its pointer at `left_at` is entered by: the link at its
+/// top, and the lowest frame.
+#[inline]
+pub(crate) fn frames(top: NonNull<u8>, left_at: *const u8) {
+    fetch(top.as_ptr().wrapping_sub(LINE));
+    for line in 0..LINES_OF_FRAME {
+        fetch(left_at.wrapping_sub(SAVED_BYTES).wrapping_add(line * LINE));
     }
 }
 
