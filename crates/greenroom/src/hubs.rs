@@ -32,8 +32,11 @@ pub fn available() -> usize {
 ///
 /// # Panics
 ///
-/// With what the first of them panicked with, when all have ended. If `count` is zero, or an OS thread
-/// cannot be started (those that were run to their end first).
+/// With what the first of them panicked with, when all have ended. If `count` is zero. If an OS thread
+/// cannot be started: no more are started then, and those that were run to their end first. So whoever
+/// waits in `f` for all the others, at a barrier say, may wait for one that never comes.
+///
+/// In a destructor that runs because of a panic, this blocks the OS thread until they have returned.
 ///
 /// # Examples
 ///
@@ -55,34 +58,42 @@ pub fn run<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     assert!(count > 0, "no hubs at all would do nothing");
     let f = &f;
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..count)
-            .map(|number| {
-                let ending = Arc::new(Ending::<()>::default());
-                let finisher = Finisher(Arc::clone(&ending));
-                let builder = thread::Builder::new().name(format!("hub-{number}"));
-                let thread = builder.spawn_scoped(scope, move || {
-                    let _finisher = finisher;
-                    f(number)
-                });
-                (thread, ending)
-            })
-            .collect();
+        let mut threads = Vec::with_capacity(count);
+        let mut refused = None;
+        for number in 0..count {
+            let ending = Arc::new(Ending::<()>::default());
+            let finisher = Finisher(Arc::clone(&ending));
+            let builder = thread::Builder::new().name(format!("hub-{number}"));
+            let thread = builder.spawn_scoped(scope, move || {
+                let _finisher = finisher;
+                f(number)
+            });
+            match thread {
+                Ok(thread) => threads.push((thread, ending)),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
         let mut results = Vec::with_capacity(count);
         let mut failure = None;
         for (thread, ending) in threads {
             // So that the join does not block this hub.
             drop(ending.wait(None));
-            match thread {
-                Ok(thread) => match thread.join() {
-                    Ok(value) => results.push(value),
-                    Err(payload) => drop(failure.get_or_insert(payload)),
-                },
-                Err(error) => panic!("an OS thread for another hub cannot be started: {error}"),
+            match thread.join() {
+                Ok(value) => results.push(value),
+                Err(payload) if failure.is_none() => failure = Some(payload),
+                // What it carries may itself panic when it is dropped.
+                Err(payload) => std::mem::forget(payload),
             }
         }
-        match failure {
-            Some(payload) => resume_unwind(payload),
-            None => results,
+        if let Some(payload) = failure {
+            resume_unwind(payload);
         }
+        if let Some(error) = refused {
+            panic!("an OS thread for another hub cannot be started: {error}");
+        }
+        results
     })
 }

@@ -20,6 +20,9 @@ use crate::{
 /// While this is on, the hub is never *stuck*, for the signal could wake somebody: so no deadlock is
 /// reported, and the dump is how to see one.
 ///
+/// Under `panic = "abort"`, where nothing can be unwound, the thread that waits for the signal stays to the end of
+/// the process.
+///
 /// # Errors
 ///
 /// If the signal cannot be waited for ([`Signals::new`] says which), or no green thread can be spawned.

@@ -25,10 +25,10 @@ use greenroom_fiber::Fiber;
 use crate::{
     debug::say,
     hub::{
-        callback,
+        ROUNDS_MAX, callback,
         local::{self, Local, existing},
     },
-    thread::{Control, Waiter},
+    thread::{self, Control, Waiter},
 };
 
 /// A registration takes 48 bytes until the OS thread ends. After so many the hub's end stays where
@@ -104,12 +104,29 @@ extern "C" fn on_end(_: *mut c_void) {
     if local.end.is_late.get() {
         refuse_late(local);
     }
-    super::end(local);
-    super::remote::end(local);
-    crate::thread::local::end(&local.root);
+    end_all(local);
     // If destructors armed new ones to the last.
     callback::forget_all(local);
     local::take_away();
+}
+
+/// Ends whatever the hub has, and again what destructors have left behind meanwhile: no green thread may be
+/// alive when the state goes that it uses.
+fn end_all(local: &Local) {
+    for _ in 0..ROUNDS_MAX {
+        super::end(local);
+        super::remote::end(local);
+        thread::local::end(&local.root);
+        let is_over = local.threads.borrow().len() == 0 && local.post.borrow().is_none();
+        if is_over && local.root.locals.is_empty() {
+            return;
+        }
+    }
+    say(format_args!(
+        "destructors that run as an OS thread ends start green threads again and again, \
+         {ROUNDS_MAX} times by now"
+    ));
+    process::abort();
 }
 
 /// Thread-locals that the threads left may be using are destroyed already.

@@ -23,7 +23,8 @@ use crate::{
     debug::say_panic,
     hub::local::{Local, local},
     thread::{
-        Blocked, Builder, JoinError, Waiter, join, park, spawn::Owner, throw::assert_can_unwind,
+        Blocked, Builder, JoinError, Waiter, control, join, park, spawn::Owner,
+        throw::assert_can_unwind,
     },
     time::deadline_after,
 };
@@ -34,12 +35,11 @@ const JOBS_MAX: usize = 1 << 20;
 /// Spawns green threads on the hub it was made on, from any OS thread. Made by
 /// [`hub::remote`](crate::hub::remote).
 ///
-/// `Send`, `Sync`, and cheap to clone. While one exists, a root that waits on that hub is not
-/// deadlocked: somebody may still send it work. What is sent begins when the hub is in its loop, that is
+/// `Send`, `Sync`, and cheap to clone. While one exists, or a [`RemoteJoinHandle`] that came of one, a
+/// root that waits on that hub is not deadlocked: somebody may still send it work. What is sent begins when the hub is in its loop, that is
 /// while its root waits for something; it is begun in the order in which it was sent.
 pub struct Remote {
     shared: Arc<Shared>,
-    mailbox: Mailbox,
 }
 
 type Job = Box<dyn FnOnce(&Local) + Send>;
@@ -51,14 +51,17 @@ struct Shared {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// The hub's wait for jobs, until it is called.
-    wait: Option<WakeId>,
+    /// The hub's wait for jobs, until it is called. With the mailbox, for a child of a fork has another.
+    wait: Option<(Mailbox, WakeId)>,
     remotes: usize,
     has_ended: bool,
 }
 
 impl Remote {
     /// Starts a green thread on this hub.
+    ///
+    /// If `f` panics and nobody joins it, that is printed. Its captures are dropped on the hub, run or
+    /// not, unless this fails.
     ///
     /// Costs an allocation or two, and a system call if the hub sleeps.
     ///
@@ -93,12 +96,16 @@ impl Remote {
         let finisher = Finisher(Arc::clone(&ending));
         self.post(Box::new(move |_| {
             let place = Arc::clone(&finisher.0);
-            match Builder::new().spawn(move || finisher.run(f)) {
+            // Should it fail, the finisher goes before it is known why.
+            place.lock().is_being_spawned = true;
+            let spawned = Builder::new().spawn(move || finisher.run(f));
+            place.lock().is_being_spawned = false;
+            match spawned {
                 Ok(handle) => {
                     let known = place.thread.set(Owner::of(handle.fiber()));
                     debug_assert!(known.is_ok(), "a job starts one thread");
                 }
-                Err(error) => place.finish(Err(JoinError::not_spawned(error))),
+                Err(error) => drop(place.finish(Err(JoinError::not_spawned(error)))),
             }
         }))?;
         Ok(RemoteJoinHandle { ending, remote: self.clone() })
@@ -115,8 +122,8 @@ impl Remote {
         state.jobs.push_back(job);
         let wait = state.wait.take();
         drop(state);
-        if let Some(id) = wait {
-            self.mailbox.wake(id);
+        if let Some((mailbox, id)) = wait {
+            mailbox.wake(id);
         }
         Ok(())
     }
@@ -125,7 +132,7 @@ impl Remote {
 impl Clone for Remote {
     fn clone(&self) -> Remote {
         self.shared.lock().remotes += 1;
-        Remote { shared: Arc::clone(&self.shared), mailbox: self.mailbox.clone() }
+        Remote { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -136,8 +143,8 @@ impl Drop for Remote {
         // The hub need not wait any more, and would not know.
         let wait = if state.remotes == 0 { state.wait.take() } else { None };
         drop(state);
-        if let Some(id) = wait {
-            self.mailbox.wake(id);
+        if let Some((mailbox, id)) = wait {
+            mailbox.wake(id);
         }
     }
 }
@@ -180,7 +187,8 @@ impl error::Error for RemoteError {}
 /// Owns the right to wait for the end of a green thread on another hub, and to have what it
 /// returned. Made by [`Remote::spawn`].
 ///
-/// `Send`, so any OS thread may join. Dropping it lets the thread run on by itself.
+/// `Send`, so any OS thread may join. Dropping it lets the thread run on by itself; if it then panics,
+/// or has already, that is printed.
 #[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
 pub struct RemoteJoinHandle<T> {
     ending: Arc<Ending<T>>,
@@ -188,12 +196,21 @@ pub struct RemoteJoinHandle<T> {
 }
 
 impl<T> RemoteJoinHandle<T> {
-    /// Waits until the thread has ended, and returns what its function returned.
+    /// Waits until the thread's function has ended, and returns what that returned. What is linked to the
+    /// thread may still run.
+    ///
+    /// Other green threads of this hub go on meanwhile. Whoever is killed or out of time while it waits gives
+    /// the handle up: the other thread runs on.
     ///
     /// # Errors
     ///
     /// If the thread panicked, was killed, or never started because its hub ended. Called while this
-    /// thread unwinds from a panic: that it may not wait.
+    /// thread unwinds from a panic: that it may not wait. In a child of a fork: that the other hub is
+    /// not there.
+    ///
+    /// # Panics
+    ///
+    /// In a hub callback, which may not wait.
     pub fn join(self) -> Result<T, JoinError> {
         match self.ending.wait(None) {
             Some(outcome) => outcome,
@@ -201,19 +218,23 @@ impl<T> RemoteJoinHandle<T> {
         }
     }
 
-    /// Waits until the thread has ended, for `timeout` at most.
+    /// Waits as [`join`](RemoteJoinHandle::join) does, for `timeout` at most.
     ///
     /// # Errors
     ///
-    /// The handle, if the thread is still alive by then.
+    /// The handle, if the thread's function runs on by then.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](RemoteJoinHandle::join).
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
         let deadline = deadline_after(&local().hub.borrow(), timeout);
         self.ending.wait(Some(deadline)).ok_or(self)
     }
 
-    /// True if the thread has ended, so that joining does not wait.
+    /// True if the thread's function has ended, so that joining does not wait.
     pub fn is_finished(&self) -> bool {
-        self.ending.lock().outcome.is_some()
+        self.ending.lock().is_over
     }
 
     /// Has the thread killed when its hub comes to it: [`Thread::kill`](crate::thread::Thread::kill).
@@ -242,6 +263,23 @@ impl<T> RemoteJoinHandle<T> {
     }
 }
 
+impl<T> Drop for RemoteJoinHandle<T> {
+    fn drop(&mut self) {
+        let mut state = self.ending.lock();
+        state.is_detached = true;
+        let outcome = state.outcome.take();
+        drop(state);
+        if let Some(Err(error)) = outcome
+            && let Ok(payload) = error.into_panic()
+        {
+            join::tell_of(
+                format_args!("a green thread of another hub that nobody joined"),
+                payload,
+            );
+        }
+    }
+}
+
 impl<T> fmt::Debug for RemoteJoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteJoinHandle")
@@ -260,15 +298,33 @@ pub(crate) struct Ending<T> {
 }
 
 struct EndingState<T> {
+    /// Until it is taken.
     outcome: Option<Result<T, JoinError>>,
     waiter: Option<(Mailbox, WakeId)>,
+    /// There is or was an outcome.
+    is_over: bool,
+    /// Nobody will ask for it.
+    is_detached: bool,
+    /// Whether there will be a thread is just being found out.
+    is_being_spawned: bool,
+}
+
+impl<T> Default for EndingState<T> {
+    fn default() -> EndingState<T> {
+        EndingState {
+            outcome: None,
+            waiter: None,
+            is_over: false,
+            is_detached: false,
+            is_being_spawned: false,
+        }
+    }
 }
 
 impl<T> Default for Ending<T> {
     fn default() -> Ending<T> {
-        let state = EndingState { outcome: None, waiter: None };
         Ending {
-            state: Mutex::new(state),
+            state: Mutex::default(),
             thread: OnceLock::new(),
             is_killed: AtomicBool::new(false),
         }
@@ -281,14 +337,21 @@ impl<T> Ending<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, outcome: Result<T, JoinError>) {
+    /// Tells how it ended. Nobody may be left who would ask: then that is given back.
+    fn finish(&self, outcome: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
         let mut state = self.lock();
+        debug_assert!(!state.is_over, "a thread ends once");
+        state.is_over = true;
+        if state.is_detached {
+            return Some(outcome);
+        }
         state.outcome = Some(outcome);
         let waiter = state.waiter.take();
         drop(state);
         if let Some((mailbox, id)) = waiter {
             mailbox.wake(id);
         }
+        None
     }
 
     /// `None` if the deadline has passed.
@@ -298,6 +361,9 @@ impl<T> Ending<T> {
                 return Some(outcome);
             }
             let what = Blocked::Call(&"a green thread of another hub to end");
+            // Taken back also if this wait is unwound: as long as somebody has the mailbox, the hub takes it
+            // that somebody may still call.
+            let _announced = Announced(self);
             let wake = park::until_posted(what, deadline, |id| {
                 let mailbox = local().hub.borrow().mailbox();
                 let mut state = self.lock();
@@ -319,26 +385,43 @@ impl<T> Ending<T> {
     }
 }
 
+/// A wait for an end, until it is over or thrown out of.
+struct Announced<'a, T>(&'a Ending<T>);
+
+impl<T> Drop for Announced<'_, T> {
+    fn drop(&mut self) {
+        let waiter = self.0.lock().waiter.take();
+        drop(waiter);
+    }
+}
+
 /// Goes with a job, and sees to it that whoever waits hears of its end, run or not.
 pub(crate) struct Finisher<T>(pub(crate) Arc<Ending<T>>);
 
 impl<T> Finisher<T> {
     fn run(self, f: impl FnOnce() -> T) {
-        match catch_unwind(AssertUnwindSafe(f)) {
-            Ok(value) => self.0.finish(Ok(value)),
-            // Nobody will ask: then it is told here, as that of any thread nobody joins.
-            Err(payload) if Arc::strong_count(&self.0) == 1 => resume_unwind(payload),
-            Err(payload) => self.0.finish(Err(JoinError::of_payload(payload))),
+        let outcome = catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+            // For those functions that are linked to it, whoever is given the payload.
+            control::with_current(local(), |control| control.end.set(join::end_of(&*payload)));
+            JoinError::of_payload(payload)
+        });
+        if let Some(Err(error)) = self.0.finish(outcome)
+            && let Ok(payload) = error.into_panic()
+        {
+            // It is told as that of any thread nobody joins.
+            resume_unwind(payload);
         }
     }
 }
 
 impl<T> Drop for Finisher<T> {
     fn drop(&mut self) {
-        if self.0.lock().outcome.is_none() && Arc::strong_count(&self.0) > 1 {
-            // After `run` the outcome may have been taken: then nobody waits either.
+        let state = self.0.lock();
+        let is_known = state.is_over || state.is_being_spawned;
+        drop(state);
+        if !is_known {
             let killed = self.0.is_killed.load(Ordering::Relaxed);
-            self.0.finish(Err(JoinError::of_payload(Box::new(join::Unstarted { killed }))));
+            drop(self.0.finish(Err(JoinError::of_payload(Box::new(join::Unstarted { killed })))));
         }
     }
 }
@@ -387,7 +470,10 @@ impl Post {
             local.hub.borrow_mut().queue(Waiter::Post(Rc::clone(&self)));
         } else if state.remotes > 0 && state.wait.is_none() {
             self.is_awake.set(false);
-            state.wait = Some(local.hub.borrow_mut().expect(Waiter::Post(Rc::clone(&self))));
+            let mut hub = local.hub.borrow_mut();
+            let id = hub.expect(Waiter::Post(Rc::clone(&self)));
+            // Asked for after the wait was announced: a child of a fork has a new one from then on.
+            state.wait = Some((hub.mailbox(), id));
         }
     }
 }
@@ -420,9 +506,7 @@ pub(super) fn remote() -> Remote {
     if is_idle {
         Rc::clone(&post).wait(local);
     }
-    // Asked for after the wait was announced: a child of a fork has a new one from then on.
-    let mailbox = local.hub.borrow().mailbox();
-    Remote { shared: Arc::clone(&post.shared), mailbox }
+    Remote { shared: Arc::clone(&post.shared) }
 }
 
 /// The end of the hub: what was sent and not begun is dropped, and those who wait for it hear.
@@ -432,7 +516,7 @@ pub(super) fn end(local: &Local) {
     state.has_ended = true;
     let (jobs, wait) = (std::mem::take(&mut state.jobs), state.wait.take());
     drop(state);
-    if let Some(id) = wait {
+    if let Some((_, id)) = wait {
         let waiter = local.hub.borrow_mut().unexpect(id);
         drop(waiter);
     }

@@ -131,6 +131,8 @@ pub(crate) struct Control {
     pub(crate) source: Cell<u32>,
     pub(crate) end: Cell<End>,
     pub(crate) links: Links,
+    /// All that was linked has been called. From here on it is called at once.
+    pub(crate) links_are_over: Cell<bool>,
     pub(crate) locals: Locals,
     /// The scope it belongs to, if it borrows from one.
     pub(crate) children: Cell<Option<Rc<Children>>>,
@@ -161,6 +163,7 @@ impl Control {
             source: Cell::new(0),
             end: Cell::new(End::Returned),
             links: Links::default(),
+            links_are_over: Cell::new(false),
             locals: Locals::default(),
             children: Cell::new(None),
             detached: Cell::new(false),

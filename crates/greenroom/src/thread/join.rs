@@ -264,7 +264,7 @@ pub(crate) struct Unstarted {
 }
 
 /// How a thread ended whose function did not return.
-pub(super) fn end_of(payload: &(dyn Any + Send)) -> End {
+pub(crate) fn end_of(payload: &(dyn Any + Send)) -> End {
     if let Some(unstarted) = payload.downcast_ref::<Unstarted>() {
         return if unstarted.killed { End::Killed } else { End::Cancelled };
     }
@@ -392,7 +392,7 @@ fn tell(fiber: &Fiber<Control>, payload: Box<dyn Any + Send>) {
 
 /// Prints that somebody panicked, unless that was the unwinding of a kill.
 #[cold]
-pub(super) fn tell_of(who: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
+pub(crate) fn tell_of(who: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
     if end_of(&*payload) == End::Panicked {
         say_panic(format_args!("{who} {}", telling(&*payload)));
     }

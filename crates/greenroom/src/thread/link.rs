@@ -11,7 +11,7 @@ use std::{
 
 use greenroom_fiber::Fiber;
 
-use crate::thread::{Control, Thread, ThreadId, control::State, join, throw::Throw};
+use crate::thread::{Control, Thread, ThreadId, join, throw::Throw};
 
 /// How a green thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,10 +73,10 @@ impl Links {
     }
 }
 
-/// Links a function, or calls it at once if the thread has ended.
+/// Links a function, or calls it at once if those that are linked have been called.
 pub(super) fn link(fiber: &Fiber<Control>, function: Function) -> Link {
     let thread = ThreadId(fiber.id());
-    if fiber.state() == State::Finished {
+    if fiber.links_are_over.get() {
         function(&Thread::from_fiber(fiber.clone()), fiber.end.get());
         return Link { thread, number: u64::MAX };
     }
@@ -107,6 +107,7 @@ pub(super) fn run(fiber: &Fiber<Control>) {
     if !fiber.links.is_empty() {
         run_all(fiber);
     }
+    fiber.links_are_over.set(true);
 }
 
 #[cold]

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     hub::local::local,
-    thread::{Control, control, join},
+    thread::{Control, control, join, throw::Throw},
 };
 
 /// Declares [`LocalKey`]s: storage that each green thread has for itself.
@@ -52,8 +52,10 @@ macro_rules! green_local {
 /// [`green_local!`](crate::green_local).
 ///
 /// A thread's value is made when the thread first asks for it, and dropped on the thread's own stack
-/// when the thread has ended, after its linked functions. An OS thread's own stack has one too,
-/// which callbacks share; it is dropped with the hub.
+/// when the thread has ended, after its linked functions, in the order in which they were made. Its
+/// destructor may wait; a kill meanwhile throws it out. An OS thread's own stack has one too, which
+/// callbacks share; it is dropped with the hub, and on the main thread, whose hub ends with the
+/// process, never.
 ///
 /// Asking costs some nanoseconds for each key that the thread has used before this one; making a value
 /// costs an allocation or two.
@@ -77,7 +79,8 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// # Panics
     ///
-    /// If making the value asks for the same value.
+    /// If making the value asks for the same value. If this OS thread has no hub and none can be made, as with
+    /// [`hub::get`](crate::hub::get): so in a destructor of a `thread_local!` that runs after the hub has ended.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.value())
     }
@@ -195,6 +198,10 @@ impl Locals {
     fn take(&self) -> List {
         self.0.take().map(|list| *list).unwrap_or_default()
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.with(|list| list.is_empty())
+    }
 }
 
 /// A value is being made, until this is dropped because that panicked.
@@ -232,6 +239,9 @@ pub(crate) fn end(control: &Control) {
 
 #[cold]
 fn end_all(control: &Control, first: List) {
+    // It was thrown as far as it goes. Destructors may wait.
+    control.throw.set(Throw::No);
+    control.throws.set(0);
     let mut list = first;
     for _ in 0..ROUNDS_MAX {
         for (_, value) in list {

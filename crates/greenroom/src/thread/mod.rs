@@ -97,8 +97,10 @@ impl Thread {
     /// True if it was alive. Does not wait for its end: join it for that. The unwinding passes
     /// through the thread's own code, and `catch_unwind` there sees it; the thread is thrown into
     /// again at its next wait, a thousand times over, after which the process aborts and names it.
-    /// One that has not started never runs its function. Its [`link`](Thread::link)ed functions
-    /// are called in any case. A thread that kills itself goes on until its next wait.
+    /// One that has not started never runs its function; what that owns is dropped by the thread, whose
+    /// destructors may wait. Its [`link`](Thread::link)ed functions are called in any case, and may wait as
+    /// well: a thread that is killed once more meanwhile is thrown out of that. A thread that kills itself
+    /// goes on until its next wait.
     ///
     /// Costs about as much as a wake-up; unwinding costs microseconds.
     ///
@@ -140,7 +142,8 @@ impl Thread {
     }
 
     /// Has `f` called when the thread ends, however it does: it returns, panics, is killed or
-    /// cancelled. If it has ended, `f` is called now, by the caller.
+    /// cancelled. If it has ended, or all that was linked to it has been called, `f` is called now, by
+    /// the caller.
     ///
     /// Linked functions run one after the other on the thread's own stack, before those who join
     /// it go on; they may wait. One that panics is printed, and the others run all the same.

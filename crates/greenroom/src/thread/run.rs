@@ -211,7 +211,10 @@ fn doom(fiber: Fiber<Control>) {
         ));
         std::process::abort();
     }
-    fiber.cancelled.set(!fiber.has_started());
+    // A kill stays one.
+    if fiber.throw.get() == Throw::No && !fiber.has_started() {
+        fiber.cancelled.set(true);
+    }
     throw_out(fiber);
 }
 

@@ -35,7 +35,7 @@ use crate::{
         Blocked, Builder, Control, End, JoinError, JoinHandle, SpawnError, Thread,
         control::{self, State},
         run,
-        throw::{Throw, throw_if_asked},
+        throw::{Throw, assert_can_unwind, throw_if_asked},
         wait_queue::WaitQueue,
     },
 };
@@ -44,18 +44,20 @@ use crate::{
 /// until they have ended.
 ///
 /// Their handles may be joined within the scope; those that are not are joined at its end. If `f`
-/// panics, or whoever runs the scope is killed or out of time, its threads are killed first. They may spawn
-/// others in the same scope, and hold borrows across their waits.
+/// panics, or whoever runs the scope is killed or out of time, its threads are killed first, and then waited
+/// for all the same, however long they take to end. They may spawn others in the same scope, and hold
+/// borrows across their waits.
 ///
 /// Costs an allocation, and two for each thread.
 ///
 /// # Panics
 ///
 /// With what `f` panics with. If a thread that nobody joined has panicked. In a hub callback, which
-/// may not wait.
+/// may not wait. On an OS thread's own stack, if nothing is left that could ever end one of the threads:
+/// they are killed before that comes out.
 ///
 /// In a destructor that runs because of a panic there is no waiting: threads spawned there run at
-/// once, to their end, on the caller's stack.
+/// once, to their end, on the caller's stack, and a panic of one is that of the call that spawns it.
 ///
 /// # Examples
 ///
@@ -127,7 +129,7 @@ where
                     throw_if_asked(control);
                 }
             });
-            assert!(!scope.children.has_panicked.get(), "a scoped green thread panicked");
+            assert!(scope.children.panicked.get() == 0, "a scoped green thread panicked");
             value
         }
     }
@@ -169,9 +171,17 @@ impl<'scope> Scope<'scope, '_> {
         }
     }
 
-    /// Kills all threads of the scope that are alive now: [`Thread::kill`]. Returns how many
-    /// those were.
+    /// Kills all threads of the scope that are alive now: [`Thread::kill`]. Returns how many those were. A
+    /// thread of the scope that calls this is one of them.
+    ///
+    /// # Panics
+    ///
+    /// Under `panic = "abort"`, if one of them has started.
+    #[track_caller]
     pub fn kill_all(&self) -> usize {
+        if self.children.threads.borrow().iter().any(Children::needs_unwinding) {
+            assert_can_unwind("killing");
+        }
         self.children.kill_all()
     }
 
@@ -265,8 +275,13 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// As [`JoinHandle::join`].
     pub fn join(mut self) -> Result<T, JoinError> {
-        self.handle.take().expect("a handle is joined once").join()?;
-        Ok(self.value())
+        if panicking()
+            && let Some(value) = self.packet.take()
+        {
+            return Ok(value);
+        }
+        let outcome = self.handle.take().expect("a handle is joined once").join();
+        self.joined(outcome)
     }
 
     /// Waits until the thread has ended, for `timeout` at most.
@@ -279,8 +294,11 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// As [`JoinHandle::join`].
     pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
+        if panicking() {
+            return Ok(self.join());
+        }
         match self.handle.take().expect("a handle is joined once").join_timeout(timeout) {
-            Ok(outcome) => Ok(outcome.map(|()| self.value())),
+            Ok(outcome) => Ok(self.joined(outcome)),
             Err(handle) => {
                 self.handle = Some(handle);
                 Err(self)
@@ -312,17 +330,15 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.handle.as_ref().expect("only joining takes the handle, and it takes all")
     }
 
-    fn value(&self) -> T {
-        self.packet.take().expect("a thread that returned has left what it returned")
-    }
-}
-
-impl<T> Drop for ScopedJoinHandle<'_, T> {
-    fn drop(&mut self) {
-        if let Some(handle) = &self.handle
-            && handle.is_finished()
-        {
-            self.children.note_end(handle.fiber());
+    fn joined(&self, outcome: Result<(), JoinError>) -> Result<T, JoinError> {
+        match outcome {
+            Ok(()) => Ok(self.packet.take().expect("a thread that returned has left a value")),
+            Err(error) => {
+                if error.is_panic() {
+                    self.children.panicked.set(self.children.panicked.get() - 1);
+                }
+                Err(error)
+            }
         }
     }
 }
@@ -347,8 +363,8 @@ pub(crate) struct Children {
     threads: RefCell<Vec<Fiber<Control>>>,
     /// All are to end: those to come as well.
     is_ending: Cell<bool>,
-    /// One did that nobody joined.
-    has_panicked: Cell<bool>,
+    /// How many have panicked whom nobody has joined.
+    panicked: Cell<usize>,
     /// Whoever runs the scope, while it waits for the last.
     all_ended: WaitQueue,
 }
@@ -368,8 +384,8 @@ impl Children {
 
     /// The loop's part: one of them has ended.
     pub(crate) fn one_ended(&self, fiber: &Fiber<Control>) {
-        if fiber.detached.get() {
-            self.note_end(fiber);
+        if fiber.end.get() == End::Panicked {
+            self.panicked.set(self.panicked.get() + 1);
         }
         self.alive.set(self.alive.get() - 1);
         if self.alive.get() == 0 {
@@ -384,11 +400,8 @@ impl Children {
         }
     }
 
-    /// Nobody will join it any more.
-    fn note_end(&self, fiber: &Fiber<Control>) {
-        if fiber.end.get() == End::Panicked {
-            self.has_panicked.set(true);
-        }
+    fn needs_unwinding(thread: &Fiber<Control>) -> bool {
+        thread.has_started() && thread.state() != State::Finished
     }
 
     fn kill_all(&self) -> usize {
@@ -402,6 +415,8 @@ impl Children {
     fn end(&self, local: &'static Local, mut kills: bool) -> Option<Box<dyn Any + Send>> {
         let mut failure = None;
         loop {
+            // Asked for before or meanwhile. Else nobody would come to end this wait.
+            kills |= control::with_current(local, |control| control.throw.get() != Throw::No);
             if kills && !self.is_ending.replace(true) {
                 self.kill_all();
             }
@@ -418,7 +433,6 @@ impl Children {
                 kills = true;
                 self.is_ending.set(false);
             }
-            kills |= control::with_current(local, |control| control.throw.get() != Throw::No);
         }
     }
 }

@@ -17,7 +17,10 @@ use greenroom_hub::TimerKey;
 use crate::{
     hub::local::{Local, existing, local, try_local},
     thread::{
-        self, Blocked, Control, JoinHandle, Thread, Waiter, join::Unstarted, link, throw::Throw,
+        self, Blocked, Control, End, JoinHandle, Thread, Waiter,
+        join::{self, Unstarted},
+        link,
+        throw::Throw,
     },
     time::deadline_after,
 };
@@ -261,7 +264,7 @@ pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
         fiber.started();
         fiber.throw.get() != Throw::No
     });
-    // Killed before it began: the closure is dropped here, unrun.
+    // Stopped before it began: the closure is dropped here, unrun.
     if unwanted {
         ended_early(move || drop(f));
         return None;
@@ -282,10 +285,13 @@ pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
 
 #[cold]
 fn ended_early(drop_closure: impl FnOnce()) {
+    // There is nothing to be thrown out of. Destructors may wait.
+    with_fiber(|fiber| fiber.throw.set(Throw::No));
     let outcome = catch_unwind(AssertUnwindSafe(drop_closure));
     with_fiber(|fiber| {
+        let panic = outcome.err().filter(|payload| join::end_of(&**payload) == End::Panicked);
         let unstarted = || Box::new(Unstarted { killed: !fiber.cancelled.get() }) as Box<_>;
-        fiber.set_panic(outcome.err().unwrap_or_else(unstarted));
+        fiber.set_panic(panic.unwrap_or_else(unstarted));
         link::run(fiber);
         thread::local::end(fiber);
     });

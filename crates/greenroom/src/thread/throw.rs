@@ -26,7 +26,8 @@ pub(crate) enum Throw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) deadline: Instant,
-    /// How many `with_timeout`s it is in, itself included. Zero is none.
+    /// How many limits are in force one inside the other, itself included. Zero is none. One that cannot be over
+    /// first does not count.
     // As wide as the deadline: a gap after it would be copied byte by byte into each control block.
     pub(crate) level: u64,
 }

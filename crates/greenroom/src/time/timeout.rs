@@ -147,8 +147,11 @@ impl Inside {
             let mut inside = Inside { local, level, outer, timer: None };
             match deadline {
                 None => {
-                    let deadline = local.hub.borrow().now();
-                    control.limit.set(Limit { deadline, level });
+                    let deadline = local.hub.borrow().clock().now();
+                    // Else the outer one is over as well, and the throw is for it.
+                    if deadline < outer.deadline {
+                        control.limit.set(Limit { deadline, level });
+                    }
                     if control.throw.get() == Throw::No {
                         control.throw.set(Throw::TimeIsOver);
                     }

@@ -198,4 +198,19 @@ pub(crate) const CASES: &[Case] = &[
         },
         ..PLAIN
     },
+    Case {
+        name: "forks::a_child_may_send_to_its_own_hub_again_and_again",
+        play: || {
+            let here = hub::remote();
+            assert_eq!(here.spawn(|| 1).unwrap().join().unwrap(), 1);
+            let child = fork(|| {
+                for n in 0..3 {
+                    assert_eq!(here.spawn(move || n).unwrap().join().unwrap(), n);
+                }
+            });
+            assert_ended_well(child);
+            assert_eq!(here.spawn(|| 2).unwrap().join().unwrap(), 2);
+        },
+        ..PLAIN
+    },
 ];

@@ -5,6 +5,7 @@ use std::{fs::File, os::unix::net::UnixStream, time::Duration};
 use greenroom::{
     JoinHandle,
     hub::{self, Backend},
+    hubs,
     io::Interest,
     offload, sleep, spawn,
     thread::{Builder, SpawnError},
@@ -129,6 +130,27 @@ pub(crate) const CASES: &[Case] = &[
             setrlimit(Resource::Nofile, before).unwrap();
             hub::use_hub(Backend::Epoll).unwrap();
         },
+        ..PLAIN
+    },
+    Case {
+        name: "limits::without_memory_for_another_os_thread_the_hubs_that_run_are_waited_for",
+        play: || {
+            let ended = std::sync::atomic::AtomicUsize::new(0);
+            let green = spawn(|| sleep(Duration::from_millis(1)));
+            limit_address_space(640 << 20);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                hubs::run(4, |_| {
+                    std::thread::sleep(Duration::from_millis(20));
+                    ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                })
+            }));
+            assert!(green.is_finished(), "the caller's hub stood still");
+            let ended = ended.into_inner();
+            assert!((1..4).contains(&ended), "{ended} have run");
+            assert!(outcome.is_err());
+        },
+        env: &[("RUST_MIN_STACK", "268435456")],
+        says: &["an OS thread for another hub cannot be started: "],
         ..PLAIN
     },
 ];

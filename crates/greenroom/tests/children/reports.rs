@@ -75,6 +75,41 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "reports::a_panic_of_a_thread_sent_to_a_hub_is_told_when_its_handle_is_dropped_before",
+        play: || {
+            let handle = hub::remote().spawn(|| {
+                yield_now();
+                panics_quietly();
+            });
+            let handle = handle.unwrap();
+            while hub::stats().threads == 0 {
+                yield_now();
+            }
+            // What is sent by this knows of the thread until it is begun, but will not join it.
+            handle.kill().unwrap();
+            drop(handle);
+            while hub::stats().threads > 0 {
+                sleep(MOMENT);
+            }
+        },
+        says: &["panicked: quietly and nobody joined it\n"],
+        ..PLAIN
+    },
+    Case {
+        name: "reports::a_panic_of_a_thread_sent_to_a_hub_is_told_when_its_handle_is_dropped_later",
+        play: || {
+            let handle = hub::remote().spawn(panics_quietly).unwrap();
+            while !handle.is_finished() {
+                sleep(MOMENT);
+            }
+            drop(handle);
+            assert!(hub::remote().spawn(panics_quietly).unwrap().join().unwrap_err().is_panic());
+        },
+        says: &["greenroom: a green thread of another hub that nobody joined panicked: quietly\n"],
+        never_says: &["and nobody joined it"],
+        ..PLAIN
+    },
+    Case {
         name: "reports::a_panic_is_told_when_the_handle_is_dropped_later",
         play: || {
             let handle = Builder::new().name("worker").spawn(panics_quietly).unwrap();

@@ -23,6 +23,22 @@ green_local! {
         9
     };
     static UNDYING: RefCell<Option<Undying>> = RefCell::new(None);
+    static ACTS: Cell<Option<Acts>> = Cell::new(None);
+}
+
+/// Does something as it is dropped.
+struct Acts(Option<Box<dyn FnOnce()>>);
+
+impl Acts {
+    fn at_the_end(act: impl FnOnce() + 'static) {
+        ACTS.set(Some(Acts(Some(Box::new(act)))));
+    }
+}
+
+impl Drop for Acts {
+    fn drop(&mut self) {
+        self.0.take().unwrap()();
+    }
 }
 
 /// Puts another of its kind in its place as it is dropped.
@@ -135,5 +151,93 @@ fn destructors_that_make_new_values_do_so_four_times_at_most() {
         let first = Undying(Rc::clone(&deaths));
         spawn(move || UNDYING.with_borrow_mut(|place| *place = Some(first))).join().unwrap();
         assert_eq!(deaths.get(), 4);
+    });
+}
+
+#[test]
+fn what_the_roots_values_start_as_they_go_ends_with_the_hub() {
+    struct Sends(std::sync::mpsc::Sender<&'static str>, &'static str);
+    impl Drop for Sends {
+        fn drop(&mut self) {
+            self.0.send(self.1).unwrap();
+        }
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        Acts::at_the_end(move || {
+            let owned = ["slept", "unborn", "timer"].map(|word| Sends(sender.clone(), word));
+            let [sleeper, unborn, timer] = owned;
+            drop(spawn(move || {
+                let _sleeper = sleeper;
+                sleep(Duration::from_secs(1000));
+            }));
+            yield_now();
+            drop(spawn(move || drop(unborn)));
+            hub::call_after_global(Duration::from_secs(1000), move || drop(timer));
+            // And the same once more, from a value made meanwhile.
+            NUMBER.set(1);
+            Acts::at_the_end(move || {
+                let last = Sends(sender.clone(), "last");
+                drop(spawn(move || {
+                    let _last = last;
+                    sleep(Duration::from_secs(1000));
+                }));
+                yield_now();
+                drop(hub::remote().spawn(|| ()).unwrap());
+            });
+        });
+    })
+    .join()
+    .unwrap();
+    let mut words: Vec<_> = receiver.iter().collect();
+    words.sort_unstable();
+    assert_eq!(words, ["last", "slept", "timer", "unborn"]);
+}
+
+#[test]
+fn destructors_may_wait_however_the_thread_has_ended_and_be_killed_meanwhile() {
+    run(|| {
+        let trace = Trace::new();
+        let ends: [(fn(), bool); 3] =
+            [(|| (), false), (|| panic!("on purpose"), false), (|| sleep(Duration::MAX), true)];
+        for (end, is_killed) in ends {
+            for naps in [1, 1000] {
+                let inner = trace.clone();
+                let thread = spawn(move || {
+                    Acts::at_the_end(move || {
+                        sleep(Duration::from_secs(naps));
+                        inner.tell("waited");
+                    });
+                    end();
+                });
+                yield_now();
+                if is_killed {
+                    thread.kill();
+                }
+                if naps == 1000 {
+                    sleep(Duration::from_secs(10));
+                    thread.kill();
+                }
+                drop(thread.join());
+                assert_eq!(trace.take().len(), usize::from(naps == 1));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_destructor_may_link_to_its_thread_and_that_is_called_at_once() {
+    run(|| {
+        let trace = Trace::new();
+        let inner = trace.clone();
+        let thread = spawn(move || {
+            Acts::at_the_end(move || {
+                let linked = inner.clone();
+                greenroom::thread::current().link(move |_, _| linked.tell("linked"));
+                inner.tell("dropped");
+            });
+        });
+        thread.join().unwrap();
+        assert_eq!(trace.take(), ["linked", "dropped"]);
     });
 }

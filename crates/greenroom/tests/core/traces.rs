@@ -153,29 +153,43 @@ fn a_callback_and_a_destructor_during_a_panic_may_look() {
 
 #[test]
 fn one_near_the_end_of_its_stack_is_left_alone() {
+    const KIB: usize = 1024;
+    /// Waits so many bytes further down.
     #[inline(never)]
-    fn deep(left: usize) {
-        let here = [0_u8; 256];
-        std::hint::black_box(&here);
-        if left == 0 {
-            sleep(SECOND);
+    fn deep(bytes: usize, begin: usize) {
+        let here = [0_u8; 64];
+        let is_deep = begin.saturating_sub(here.as_ptr().addr()) >= bytes;
+        if is_deep {
+            yield_now();
         } else {
-            deep(left - 1);
+            deep(bytes, begin);
         }
         std::hint::black_box(&here);
     }
-    // Under the address sanitizer frames are several times as large.
-    let is_sanitized = std::env::var_os("ASAN_OPTIONS").is_some();
-    let (stack_size, depths) = if is_sanitized { (64 << 10, [0, 40]) } else { (16 << 10, [0, 24]) };
-    run(move || {
-        let threads = depths.map(|depth| {
-            let small = Builder::new().stack_size(stack_size).name(format!("depth {depth}"));
-            small.spawn(move || deep(depth)).unwrap()
-        });
+    run(|| {
+        // From one with plenty left down to one with hardly any, in steps smaller than what looking needs.
+        // Under the address sanitizer waiting alone takes several kilobytes.
+        let is_sanitized = std::env::var_os("ASAN_OPTIONS").is_some();
+        let deepest = if is_sanitized { 23 * KIB } else { 26 * KIB };
+        let depths: Vec<_> = (16 * KIB..=deepest).step_by(128).collect();
+        let threads: Vec<_> = depths
+            .iter()
+            .map(|&depth| {
+                let small = Builder::new().stack_size(32 * KIB).name(depth.to_string());
+                let body = move || {
+                    let begin = [depth];
+                    deep(depth, begin.as_ptr().addr());
+                };
+                small.spawn(body).unwrap()
+            })
+            .collect();
         yield_now();
-        let text = dump().to_string();
-        assert!(depths.iter().all(|depth| text.contains(&format!("depth {depth}"))), "{text}");
-        let _ = threads.map(|thread| thread.join().unwrap());
+        let dump = dump();
+        let is_seen = |depth: &usize| trace_of(&dump, &depth.to_string()).contains("deep");
+        let seen = depths.iter().take_while(|depth| is_seen(depth)).count();
+        assert!((1..depths.len()).contains(&seen), "{seen} of {}", depths.len());
+        assert!(!depths[seen..].iter().any(is_seen), "{seen} of {}", depths.len());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 

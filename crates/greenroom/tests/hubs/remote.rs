@@ -268,6 +268,46 @@ fn while_one_exists_a_waiting_root_is_not_deadlocked_and_afterwards_it_is() {
 }
 
 #[test]
+fn a_join_that_was_given_up_leaves_no_hope_that_keeps_a_deadlock_from_being_seen() {
+    let other = Other::start();
+    let (gate, open) = mpsc::channel::<()>();
+    let far = other.remote().spawn(move || offload(move || open.recv().is_err())).unwrap();
+    let _far = far.join_timeout(Duration::from_millis(1)).unwrap_err();
+    let panic = catch_unwind(AssertUnwindSafe(|| sleep(FOR_EVER)));
+    let payload = panic.unwrap_err();
+    assert!(payload.downcast_ref::<String>().unwrap().starts_with("deadlock"));
+    drop(gate);
+    other.end();
+}
+
+#[test]
+fn its_linked_functions_hear_how_it_ended_and_run_on_after_a_join() {
+    use greenroom::thread::End;
+    let other = Other::start();
+    let (sender, receiver) = mpsc::channel();
+    let ends: [(End, fn()); 3] = [
+        (End::Returned, || ()),
+        (End::Panicked, || std::panic::resume_unwind(Box::new("over there"))),
+        (End::Killed, || sleep(FOR_EVER)),
+    ];
+    for (end, body) in ends {
+        let sender = sender.clone();
+        let far = other.remote().spawn(move || {
+            let theirs = sender.clone();
+            current().link(move |_, end| theirs.send(Some(end)).unwrap());
+            sender.send(None).unwrap();
+            body();
+        });
+        let far = far.unwrap();
+        assert_eq!(receiver.recv().unwrap(), None);
+        far.kill().unwrap();
+        assert_eq!(far.join().is_ok(), end == End::Returned);
+        assert_eq!(receiver.recv().unwrap(), Some(end));
+    }
+    other.end();
+}
+
+#[test]
 fn in_a_destructor_during_a_panic_joining_says_that_it_may_not_wait() {
     struct Joins(Option<hub::RemoteJoinHandle<()>>, Rc<Cell<String>>);
     impl Drop for Joins {

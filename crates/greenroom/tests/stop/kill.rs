@@ -344,3 +344,41 @@ fn others_go_on() {
         assert_eq!(ends.get(), Some(End::Killed));
     });
 }
+
+#[test]
+fn what_one_that_has_not_started_owns_may_wait_as_it_is_dropped_and_be_killed_meanwhile() {
+    struct Naps(u64, Trace);
+    impl Drop for Naps {
+        fn drop(&mut self) {
+            sleep(Duration::from_secs(self.0));
+            self.1.tell("waited");
+        }
+    }
+    run(|| {
+        let trace = Trace::new();
+        for cancels in [false, true] {
+            for seconds in [1, 1000] {
+                let naps = Naps(seconds, trace.clone());
+                let thread = spawn(move || drop(naps));
+                assert!(if cancels { thread.cancel() } else { thread.kill() });
+                sleep(2 * SECOND);
+                if seconds == 1000 {
+                    assert!(thread.kill());
+                }
+                let error = thread.join().unwrap_err();
+                assert_eq!((error.is_killed(), error.is_cancelled()), (!cancels, true));
+                assert_eq!(trace.take().len(), usize::from(seconds == 1));
+            }
+        }
+    });
+}
+
+#[test]
+fn one_that_was_killed_before_it_started_was_killed_if_its_hub_is_aborted_too() {
+    run(|| {
+        let thread = spawn(|| unreachable!("it was killed"));
+        thread.kill();
+        hub::abort();
+        assert!(thread.join().unwrap_err().is_killed());
+    });
+}

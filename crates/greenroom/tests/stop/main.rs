@@ -20,4 +20,5 @@ mod timeout;
 
 mod scope;
 
+mod seeded_scopes;
 mod seeded_stops;

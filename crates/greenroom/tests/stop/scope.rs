@@ -10,7 +10,7 @@ use std::{
 use greenroom::{
     Elapsed, Instant, hub, scope, sleep, spawn,
     testing::{run, run_seeded},
-    thread::{Builder, ScopedJoinHandle},
+    thread::{self, Builder, ScopedJoinHandle},
     with_timeout, yield_now,
 };
 
@@ -193,7 +193,7 @@ fn a_panic_of_a_child_that_nobody_joined_comes_out_when_all_have_ended() {
 #[test]
 fn a_panic_of_a_child_is_seen_however_its_handle_is_lost() {
     everywhere(|| {
-        for lose_late in [false, true] {
+        for (lose_late, forget) in [(false, false), (true, false), (false, true), (true, true)] {
             let panic = catch_unwind(AssertUnwindSafe(|| {
                 scope(|s| {
                     let handle = s.spawn(|| panic!("the child"));
@@ -201,10 +201,14 @@ fn a_panic_of_a_child_is_seen_however_its_handle_is_lost() {
                         yield_now();
                         assert!(handle.is_finished());
                     }
-                    drop(handle);
+                    if forget {
+                        std::mem::forget(handle);
+                    } else {
+                        drop(handle);
+                    }
                 });
             }));
-            assert!(panic.is_err(), "lost late: {lose_late}");
+            assert!(panic.is_err(), "lost late: {lose_late}, forgotten: {forget}");
         }
     });
 }
@@ -409,12 +413,16 @@ fn in_a_destructor_during_a_panic_threads_run_at_once_on_the_callers_stack() {
             assert!(panicking());
             scope(|s| {
                 let first = s.spawn(|| self.0.borrow_mut().push(1));
-                s.spawn(|| {
+                let second = s.spawn(|| {
                     sleep(SECOND);
                     self.0.borrow_mut().push(2);
+                    7
                 });
+                let third = s.spawn(|| 8);
                 self.0.borrow_mut().push(3);
                 drop(first);
+                assert_eq!(second.join().unwrap(), 7);
+                assert_eq!(third.join_timeout(SECOND).unwrap().unwrap(), 8);
             });
         }
     }
@@ -512,4 +520,49 @@ fn in_any_order_no_borrow_outlives_a_scope() {
             assert_eq!(inside.get(), 0);
         });
     }
+}
+
+#[test]
+fn a_panic_that_was_joined_does_not_hide_one_that_was_not() {
+    everywhere(|| {
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            scope(|s| {
+                let joined = s.spawn(|| panic!("joined"));
+                s.spawn(|| panic!("not joined"));
+                assert!(joined.join().unwrap_err().is_panic());
+            })
+        }));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"a scoped green thread panicked"));
+    });
+}
+
+#[test]
+fn a_throw_that_was_asked_for_before_the_end_kills_the_threads_at_once() {
+    everywhere(|| {
+        let inside = Cell::new(0);
+        let begin = Instant::now();
+        let late = || {
+            scope(|s| {
+                s.spawn(|| {
+                    let _inside = Inside::enter(&inside);
+                    sleep(Duration::MAX);
+                });
+            });
+        };
+        assert_eq!(with_timeout(Duration::ZERO, late), Err(Elapsed));
+        let swallowed = || {
+            assert!(catch_unwind(|| sleep(Duration::MAX)).is_err());
+            late();
+        };
+        assert_eq!(with_timeout(SECOND, swallowed), Err(Elapsed));
+        assert_eq!((inside.get(), begin.elapsed()), (0, SECOND));
+    });
+    run(|| {
+        let thread = spawn(|| {
+            thread::current().kill();
+            scope(|s| drop(s.spawn(|| sleep(Duration::MAX))));
+        });
+        assert!(thread.join().unwrap_err().is_killed());
+        assert_eq!(hub::stats().threads, 0);
+    });
 }

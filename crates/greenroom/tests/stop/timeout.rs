@@ -328,3 +328,18 @@ fn in_a_callback_a_limit_does_no_harm() {
         assert_eq!(trace.take(), [Ok(1)]);
     });
 }
+
+#[test]
+fn no_time_at_all_inside_a_limit_that_is_over_ends_at_the_outer() {
+    everywhere(|| {
+        let outcome = with_timeout(SECOND, || {
+            assert!(catch_unwind(|| sleep(Duration::MAX)).is_err());
+            let inner = with_timeout(Duration::ZERO, || sleep(SECOND));
+            unreachable!("the inner one returned {inner:?}");
+        });
+        assert_eq!(outcome, Err::<(), _>(Elapsed));
+        let both = with_timeout(Duration::ZERO, || with_timeout(Duration::ZERO, yield_now));
+        assert_eq!(both, Err(Elapsed));
+        yield_now();
+    });
+}
