@@ -5,7 +5,7 @@
 use std::fmt::{self, Write};
 
 /// Frames of one stack that are kept, innermost first.
-const FRAMES_MAX: usize = 128;
+pub(crate) const FRAMES_MAX: usize = 128;
 
 /// Where a green thread waits: its stack, from the call that waits down to the thread's function.
 ///
@@ -51,7 +51,7 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Appends the return addresses of this stack, innermost first.
+/// Appends the return addresses of this stack, innermost first, [`FRAMES_MAX`] at most.
 #[cold]
 pub(crate) fn walk(frames: &mut Vec<usize>) {
     backtrace::trace(|frame| {

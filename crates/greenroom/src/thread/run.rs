@@ -9,7 +9,7 @@ use greenroom_fiber::{Fiber, Progress};
 use greenroom_hub::{Instant, Outcome};
 
 use crate::{
-    debug::{deadlock, say, say_panic},
+    debug::{deadlock, say, say_panic, trace::FRAMES_MAX},
     hub::local::{Local, local},
     thread::{Control, Waiter, join, throw::Throw},
 };
@@ -143,10 +143,15 @@ pub(crate) fn look_at(local: &Local, fiber: &Fiber<Control>) -> Option<Vec<usize
     if !fiber.is_resumable() || !fiber.has_started() {
         return None;
     }
+    // There, nothing is to be allocated: it takes stack, and the allocator may be the user's.
+    let mut seen = local.seen.take();
+    seen.clear();
+    seen.reserve(FRAMES_MAX);
+    local.seen.replace(seen);
     local.looks.set(true);
     let progress = fiber.resume();
     assert_eq!(progress, Progress::Suspended, "who is only looked at stops again");
-    Some(local.seen.take())
+    Some(local.seen.borrow().clone())
 }
 
 /// A thread's function is over: whoever waits for it is called, and its stack may go.

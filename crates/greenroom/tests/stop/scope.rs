@@ -530,7 +530,7 @@ fn a_panic_that_was_joined_does_not_hide_one_that_was_not() {
                 let joined = s.spawn(|| panic!("joined"));
                 s.spawn(|| panic!("not joined"));
                 assert!(joined.join().unwrap_err().is_panic());
-            })
+            });
         }));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"a scoped green thread panicked"));
     });
