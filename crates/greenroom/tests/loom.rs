@@ -165,6 +165,20 @@ fn who_wants_many_and_is_late_does_not_hold_up_who_wants_few() {
 }
 
 #[test]
+fn nobody_is_overtaken_by_one_who_comes_later_and_does_not_wait() {
+    loom::model(|| {
+        let semaphore = share(Permits::new(0));
+        let first = aside(&semaphore, |semaphore| wait(semaphore, Wanted(2)));
+        add(&semaphore, 1);
+        let is_waited_for = semaphore.look(|permits| permits.waiting() == 1);
+        let snatched = semaphore.change(|permits, _| permits.try_take(1));
+        assert!(!(is_waited_for && snatched), "somebody who waits was overtaken");
+        add(&semaphore, if snatched { 2 } else { 1 });
+        assert!(first.join().unwrap());
+    });
+}
+
+#[test]
 fn one_at_a_time_has_the_lock_and_all_who_wait_have_it_in_the_end() {
     loom::model(|| {
         let mutex = share(Hold::<Door, u8>::new());
@@ -214,17 +228,6 @@ fn an_event_is_heard_by_all_who_come_while_it_is_sent() {
         let waiters = [(); 2].map(|()| aside(&event, |event| wait(event, Passage)));
         event.change(Gate::open);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        assert_eq!(event.look(Gate::waiting), 0);
-    });
-}
-
-#[test]
-fn nobody_who_is_late_for_an_event_is_left_in_its_queue() {
-    loom::model(|| {
-        let event = share(Gate::new());
-        let late = aside(&event, |event| wait_late(event, Passage));
-        event.change(Gate::open);
-        late.join().unwrap();
         assert_eq!(event.look(Gate::waiting), 0);
     });
 }
@@ -289,6 +292,18 @@ fn two_senders_and_two_receivers_all_meet() {
             assert_eq!(items, [1, 2]);
         });
     }
+}
+
+#[test]
+fn room_that_is_made_lets_in_whoever_waits_for_it() {
+    loom::model(|| {
+        let channel = channel(Some(1));
+        let senders =
+            [1, 2].map(|item| aside(&channel, move |channel| wait(channel, Put::new(item))));
+        assert!(wait(&channel, Take).is_ok());
+        assert!(senders.into_iter().all(|sender| sender.join().unwrap().is_ok()));
+        assert_eq!(channel.look(Handover::len), 1);
+    });
 }
 
 #[test]

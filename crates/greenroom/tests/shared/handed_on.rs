@@ -85,6 +85,17 @@ fn plain_os_threads_wait_and_give() {
 }
 
 #[test]
+fn whoever_is_called_on_the_same_hub_is_ready_at_once() {
+    for_all(|_, gate| {
+        let waiter = spawn(waits(&gate));
+        wait_all_parked();
+        gate.give();
+        assert_eq!((hub::stats().ready, hub::stats().expected), (1, 0));
+        assert!(waiter.join().unwrap());
+    });
+}
+
+#[test]
 fn others_of_the_hub_run_while_one_waits() {
     for_all(|_, gate| {
         let waiter = spawn(waits(&gate));
