@@ -205,8 +205,9 @@ impl<T> RemoteJoinHandle<T> {
     /// # Errors
     ///
     /// If the thread panicked, was killed, or never started because its hub ended. Called while this
-    /// thread unwinds from a panic: that it may not wait. In a child of a fork: that the other hub is
-    /// not there.
+    /// thread unwinds from a panic: that it may not wait. If the process forks meanwhile, in the child: that
+    /// the other hub is not there. Who begins to wait in the child for another OS thread of its parent is
+    /// never told.
     ///
     /// # Panics
     ///

@@ -95,6 +95,17 @@ use crate::{
 /// });
 /// ```
 ///
+/// ```compile_fail,E0521
+/// let mut kept = None;
+/// greenroom::scope(|s| kept = Some(s));
+/// ```
+///
+/// ```compile_fail,E0521
+/// greenroom::scope(|s| {
+///     s.spawn(|| ()).thread().link(move |_, _| drop(s.spawn(|| ())));
+/// });
+/// ```
+///
 /// ```compile_fail,E0499
 /// let mut count = 0;
 /// greenroom::scope(|s| {
