@@ -33,11 +33,11 @@ impl Trace {
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: Vec<_> = self.frames.iter().map(|&frame| Line::of(frame)).collect();
-        let first = lines.iter().position(|line| line.machinery() < line.names.len()).unwrap_or(0);
+        let first = lines.iter().position(|line| !line.is_machinery()).unwrap_or(0);
         if let Some(line) = lines.get_mut(first) {
             line.drop_machinery();
         }
-        let foot = lines.iter().position(|line| line.is_in(FOOT)).unwrap_or(lines.len());
+        let foot = lines.iter().position(|line| line.has(FOOT)).unwrap_or(lines.len());
         for (depth, line) in lines[first..foot.max(first)].iter().enumerate() {
             write!(f, "  {depth:>3}: {line}")?;
         }
@@ -61,49 +61,88 @@ pub(crate) fn walk(frames: &mut Vec<usize>) {
     });
 }
 
+/// A function of ours: the module it is in, as a path and as a file, and its name.
+struct Landmark {
+    module: &'static str,
+    file: &'static str,
+    function: &'static str,
+}
+
 /// Above the code that was interrupted stand the frames of the signal's handler; between the two, a
 /// frame without a name that the kernel made.
-const HANDLER: &str = "greenroom::debug::sample::on_signal";
+const HANDLER: Landmark = Landmark {
+    module: "greenroom::debug::sample::",
+    file: "debug/sample.rs",
+    function: "on_signal",
+};
+
 /// Below a green thread's own code stands the foot of its stack.
-const FOOT: &str = "greenroom::thread::spawn::body";
+const FOOT: Landmark =
+    Landmark { module: "greenroom::thread::spawn::", file: "thread/spawn.rs", function: "body" };
+
+/// Where this crate's sources are, as the debug information has it.
+const SOURCES: &str = match file!().split_at(file!().len() - "debug/trace.rs".len()) {
+    (sources, _) => sources,
+};
 
 /// Writes the frames between a signal's handler and the foot of a green thread's stack, innermost
 /// first; all of them where these cannot be told.
 pub(super) fn write(frames: &[usize], out: &mut String) {
     let lines: Vec<_> = frames.iter().map(|&frame| Line::of(frame)).collect();
-    let handler = lines.iter().position(|line| line.is_in(HANDLER));
+    let handler = lines.iter().position(|line| line.has(HANDLER));
     let first = handler.map_or(0, |handler| (handler + 2).min(lines.len()));
-    let foot = lines.iter().position(|line| line.is_in(FOOT)).unwrap_or(lines.len());
+    let foot = lines.iter().position(|line| line.has(FOOT)).unwrap_or(lines.len());
     for (depth, line) in lines[first..foot.max(first)].iter().enumerate() {
         // A String takes everything.
         let _ = write!(out, "  {depth:>3}: {line}");
     }
 }
 
-/// One frame; inlined functions share it.
+/// One frame, and the functions inlined into each other that share it, innermost first.
 struct Line {
     address: usize,
-    names: Vec<String>,
-    places: Vec<Option<String>>,
+    calls: Vec<Call>,
+}
+
+/// One function of a frame. Where the debug information is scarce its name is without a path.
+struct Call {
+    name: String,
+    file: Option<String>,
+    line: Option<u32>,
 }
 
 impl Line {
     fn of(address: usize) -> Line {
-        let mut line = Line { address, names: Vec::new(), places: Vec::new() };
+        let mut line = Line { address, calls: Vec::new() };
         backtrace::resolve(address as *mut _, |symbol| {
             let name = symbol.name().map(|name| format!("{name:#}"));
-            line.names.push(name.unwrap_or_else(|| format!("{address:#x}")));
-            let file = symbol.filename().map(|file| file.display().to_string());
-            let place = file.zip(symbol.lineno()).map(|(file, line)| format!("{file}:{line}"));
-            line.places.push(place);
+            line.calls.push(Call {
+                name: name.unwrap_or_else(|| format!("{address:#x}")),
+                file: symbol.filename().map(|file| file.display().to_string()),
+                line: symbol.lineno(),
+            });
         });
         line
     }
 
-    /// How many of its functions, from the innermost, are nothing but the way from a wait to where
-    /// the stack is left.
-    fn machinery(&self) -> usize {
-        const OURS: [&str; 6] = [
+    /// Nothing but the way from a wait to where the stack is left.
+    fn is_machinery(&self) -> bool {
+        self.calls.iter().all(Call::is_machinery)
+    }
+
+    fn drop_machinery(&mut self) {
+        let count = self.calls.iter().take_while(|call| call.is_machinery()).count();
+        self.calls.drain(..count);
+    }
+
+    fn has(&self, landmark: Landmark) -> bool {
+        self.calls.iter().any(|call| call.is(&landmark))
+    }
+}
+
+impl Call {
+    fn is_machinery(&self) -> bool {
+        const MODULES: [&str; 6] = [
             "backtrace::",
             "greenroom::debug::",
             "greenroom::thread::park::",
@@ -111,34 +150,38 @@ impl Line {
             "greenroom_fiber::",
             "corosensei::",
         ];
-        let is_ours = |name: &&String| {
-            let path = name.trim_start_matches('<');
-            OURS.iter().any(|ours| path.starts_with(ours))
-        };
-        self.names.iter().take_while(is_ours).count()
+        const FILES: [&str; 4] =
+            ["debug/trace.rs", "debug/dump.rs", "thread/park.rs", "thread/wait_queue.rs"];
+        const CRATES: [&str; 3] = ["/backtrace-", "/corosensei-", "greenroom-fiber"];
+        let name = self.name.trim_start_matches('<');
+        MODULES.iter().any(|module| name.starts_with(module))
+            || FILES.iter().any(|file| self.is_in_our(file))
+            || CRATES.iter().any(|name| self.file.as_ref().is_some_and(|file| file.contains(name)))
     }
 
-    fn drop_machinery(&mut self) {
-        let count = self.machinery();
-        self.names.drain(..count);
-        self.places.drain(..count);
+    fn is(&self, landmark: &Landmark) -> bool {
+        let name = self.name.strip_prefix(landmark.module).unwrap_or(&self.name);
+        let rest = name.strip_prefix(landmark.function);
+        let is_named = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '<']));
+        is_named && (name.len() < self.name.len() || self.is_in_our(landmark.file))
     }
 
-    fn is_in(&self, function: &str) -> bool {
-        self.names.iter().any(|name| name.starts_with(function))
+    fn is_in_our(&self, file: &str) -> bool {
+        let ours = self.file.as_ref().and_then(|path| path.strip_suffix(file));
+        ours.is_some_and(|sources| sources.ends_with(SOURCES))
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.names.is_empty() {
+        if self.calls.is_empty() {
             return writeln!(f, "{:#x}", self.address);
         }
-        for (index, (name, place)) in self.names.iter().zip(&self.places).enumerate() {
+        for (index, call) in self.calls.iter().enumerate() {
             let indent = if index == 0 { "" } else { "       " };
-            writeln!(f, "{indent}{name}")?;
-            if let Some(place) = place {
-                writeln!(f, "             at {place}")?;
+            writeln!(f, "{indent}{}", call.name)?;
+            if let (Some(file), Some(line)) = (&call.file, call.line) {
+                writeln!(f, "             at {file}:{line}")?;
             }
         }
         Ok(())
