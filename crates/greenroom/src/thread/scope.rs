@@ -87,7 +87,7 @@ use crate::{
 /// });
 /// ```
 ///
-/// ```compile_fail,E0597
+/// ```compile_fail,E0521
 /// let mut handle = None;
 /// greenroom::scope(|s| {
 ///     let inside = 1;
