@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use greenroom::{green_local, hub, sleep, spawn, testing::run, yield_now};
+use greenroom::{green_local, hub, sleep, spawn, testing::run, with_timeout, yield_now};
 
 use crate::trace::{TellsDrop, Trace};
 
@@ -167,6 +167,14 @@ fn what_the_roots_values_start_as_they_go_ends_with_the_hub() {
         Acts::at_the_end(move || {
             let owned = ["slept", "unborn", "timer"].map(|word| Sends(sender.clone(), word));
             let [sleeper, unborn, timer] = owned;
+            // It is on no stack but its own when nobody runs it, and under a limit that uses the hub.
+            drop(spawn(|| {
+                with_timeout(Duration::from_secs(1000), || {
+                    loop {
+                        yield_now();
+                    }
+                })
+            }));
             drop(spawn(move || {
                 let _sleeper = sleeper;
                 sleep(Duration::from_secs(1000));
