@@ -81,9 +81,7 @@ const FOOT: Landmark =
     Landmark { module: "greenroom::thread::spawn::", file: "thread/spawn.rs", function: "body" };
 
 /// Where this crate's sources are, as the debug information has it.
-const SOURCES: &str = match file!().split_at(file!().len() - "debug/trace.rs".len()) {
-    (sources, _) => sources,
-};
+const SOURCES: &str = file!().split_at(file!().len() - "debug/trace.rs".len()).0;
 
 /// Writes the frames between a signal's handler and the foot of a green thread's stack, innermost
 /// first; all of them where these cannot be told.
