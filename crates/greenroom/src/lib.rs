@@ -8,14 +8,14 @@
 //! fn main() -> std::io::Result<()> {
 //!     let listener = TcpListener::bind("127.0.0.1:0")?;
 //!     let address = listener.local_addr()?;
-//!     greenroom::spawn(move || {
-//!         let (mut stream, _) = listener.accept().unwrap();
-//!         stream.write_all(b"hello from the same OS thread").unwrap();
+//!     let server = greenroom::spawn(move || {
+//!         let (mut stream, _) = listener.accept()?;
+//!         stream.write_all(b"hello from the same OS thread")
 //!     });
 //!     let mut text = String::new();
 //!     TcpStream::connect(address)?.read_to_string(&mut text)?;
 //!     assert_eq!(text, "hello from the same OS thread");
-//!     Ok(())
+//!     server.join().unwrap()
 //! }
 //! ```
 //!

@@ -38,7 +38,8 @@ pub struct Watchdog {
 /// without waiting: its name and its stack, on standard error, once each time.
 ///
 /// While one runs, no other does. Who must compute for long yields now and then, or goes to
-/// [`offload`](crate::offload).
+/// [`offload`](crate::offload). The OS thread's own stack is not reported: what `main` computes, or
+/// waits for by other means than this crate's, holds everyone up as well, and nobody tells.
 ///
 /// Each hub is watched by itself, on its own OS thread's call of this; those that hang at the same
 /// time are all reported. If somebody gives way before its stack was seen, or its OS thread does not

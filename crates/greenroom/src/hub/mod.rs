@@ -412,9 +412,10 @@ pub fn allow_multiple_waiters(allow: bool) {
 /// What destructors arm and spawn meanwhile is ended as well, a thousand generations deep.
 ///
 /// Called from the OS thread's own stack it is done when this returns; from a green thread, a
-/// callback or a destructor that runs because of a panic, at the end of the turn, and the calling
-/// green thread is unwound too, at its next wait. The root's own wait goes on: if it joins a
-/// thread, that thread was killed. The hub works again at its next use.
+/// callback or a destructor that runs because of a panic, at the end of the turn. Until then the
+/// calling green thread can yield and go on; it is unwound too, from where it waits at that time.
+/// The root's own wait goes on: if it joins a thread, that thread was killed. The hub works again at
+/// its next use.
 ///
 /// # Panics
 ///

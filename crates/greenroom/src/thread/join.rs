@@ -241,19 +241,36 @@ impl<T> fmt::Debug for JoinHandle<T> {
 ///     greenroom::spawn(|| panic!("no")).join().map_err(std::io::Error::other)
 /// }
 /// assert_eq!(read_all().unwrap_err().to_string(), "the green thread panicked: no");
+///
+/// let error = greenroom::spawn(|| panic!("no")).join().unwrap_err();
+/// assert_eq!(format!("{error:?}"), r#"JoinError(Panicked("no"))"#);
 /// ```
 #[derive(Debug)]
 pub struct JoinError(Ending);
 
 #[derive(Debug)]
 enum Ending {
-    /// The lock is never contended: it makes the error `Sync`, as boxed errors are expected to be.
-    Panicked(Mutex<Box<dyn Any + Send>>),
+    Panicked(Payload),
     Killed,
     Unstarted(Unstarted),
     NotSpawned(SpawnError),
     Orphaned,
     Unwinding,
+}
+
+/// What a thread panicked with. The lock is never contended: it makes the error `Sync`, as boxed
+/// errors are expected to be.
+struct Payload(Mutex<Box<dyn Any + Send>>);
+
+impl fmt::Debug for Payload {
+    /// The text, for this is what `unwrap` prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match text_of(&**payload) {
+            Some(text) => text.fmt(f),
+            None => f.write_str("Any { .. }"),
+        }
+    }
 }
 
 /// What a thread that never ran its function "panicked" with.
@@ -285,7 +302,7 @@ impl JoinError {
         JoinError(match payload.downcast_ref::<Unstarted>() {
             Some(&unstarted) => Ending::Unstarted(unstarted),
             None if end_of(&*payload) == End::Killed => Ending::Killed,
-            None => Ending::Panicked(Mutex::new(payload)),
+            None => Ending::Panicked(Payload(Mutex::new(payload))),
         })
     }
 
@@ -333,7 +350,7 @@ impl JoinError {
     /// This error again, if it was no panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
-            Ending::Panicked(payload) => {
+            Ending::Panicked(Payload(payload)) => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
             _ => Err(self),
@@ -344,7 +361,7 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ending::Panicked(payload) => {
+            Ending::Panicked(Payload(payload)) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 write!(f, "the green thread {}", telling(&**payload))
             }
@@ -385,7 +402,7 @@ pub(crate) fn tell_panic(fiber: &Fiber<Control>) {
 fn tell(fiber: &Fiber<Control>, payload: Box<dyn Any + Send>) {
     if end_of(&*payload) == End::Panicked {
         let thread = Thread::from_fiber(fiber.clone());
-        say_panic(format_args!("{thread} {} and nobody joined it", telling(&*payload)));
+        say_panic(format_args!("{thread} that nobody joined {}", telling(&*payload)));
     }
     drop_payload(payload);
 }
@@ -407,12 +424,13 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
 
 /// Tells what a panic said, as far as it was text.
 pub(crate) fn telling(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    match text {
+    match text_of(payload) {
         Some(text) => format!("panicked: {text}"),
         None => "panicked with something that is no text".into(),
     }
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }

@@ -29,6 +29,10 @@ use crate::{
 /// when the time is over, it is at its next wait; if there is none, it is in time. Zero throws
 /// it out of its first wait.
 ///
+/// A lock that `f` holds when it is thrown out is given back, and a [`Mutex`](crate::sync::Mutex) or a
+/// [`RwLock`](crate::sync::RwLock) held for writing is poisoned. A process or a helper OS thread that it
+/// waited for goes on.
+///
 /// Timeouts nest, and each stops at its own `with_timeout`: the outer one passes through the inner. In `f`,
 /// `catch_unwind` sees the throw; code that catches it is thrown out of its next wait again, a
 /// thousand times over, after which the process aborts and names the thread.

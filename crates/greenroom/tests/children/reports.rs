@@ -53,7 +53,7 @@ pub(crate) const CASES: &[Case] = &[
             drop(Builder::new().name("worker").spawn(panics_quietly).unwrap());
             yield_now();
         },
-        says: &["greenroom: green thread \"worker\" (1) panicked: quietly and nobody joined it\n"],
+        says: &["greenroom: green thread \"worker\" (1) that nobody joined panicked: quietly\n"],
         ..PLAIN
     },
     Case {
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
             drop(spawn(|| panic!("oh {}", std::hint::black_box("no"))));
             yield_now();
         },
-        says: &["greenroom: green thread 1 panicked: oh no and nobody joined it\n"],
+        says: &["greenroom: green thread 1 that nobody joined panicked: oh no\n"],
         ..PLAIN
     },
     Case {
@@ -71,7 +71,7 @@ pub(crate) const CASES: &[Case] = &[
             drop(spawn(|| panic_any(7)));
             yield_now();
         },
-        says: &["green thread 1 panicked with something that is no text and nobody joined it\n"],
+        says: &["green thread 1 that nobody joined panicked with something that is no text\n"],
         ..PLAIN
     },
     Case {
@@ -92,7 +92,7 @@ pub(crate) const CASES: &[Case] = &[
                 sleep(MOMENT);
             }
         },
-        says: &["panicked: quietly and nobody joined it\n"],
+        says: &["that nobody joined panicked: quietly\n"],
         ..PLAIN
     },
     Case {
@@ -106,7 +106,7 @@ pub(crate) const CASES: &[Case] = &[
             assert!(hub::remote().spawn(panics_quietly).unwrap().join().unwrap_err().is_panic());
         },
         says: &["greenroom: a green thread of another hub that nobody joined panicked: quietly\n"],
-        never_says: &["and nobody joined it"],
+        never_says: &["green thread 1 that nobody joined", "green thread 2 that nobody joined"],
         ..PLAIN
     },
     Case {
@@ -117,7 +117,10 @@ pub(crate) const CASES: &[Case] = &[
             eprintln!("it has panicked");
             drop(handle);
         },
-        says: &["it has panicked", "green thread \"worker\" (1) panicked: quietly"],
+        says: &[
+            "it has panicked",
+            "green thread \"worker\" (1) that nobody joined panicked: quietly",
+        ],
         ..PLAIN
     },
     Case {
@@ -180,12 +183,12 @@ pub(crate) const CASES: &[Case] = &[
         },
         says: &[
             "so far in silence\n",
-            "greenroom: green thread 4 panicked: quietly and nobody joined it\n",
+            "greenroom: green thread 4 that nobody joined panicked: quietly\n",
             "greenroom: dropping what a green thread returned panicked: quietly\n",
             "greenroom: a timer's function, armed at ",
             "greenroom: a timer's function, armed at ",
             "greenroom: a listener's function, armed at ",
-            "greenroom: green thread 6 panicked: quietly and nobody joined it\n",
+            "greenroom: green thread 6 that nobody joined panicked: quietly\n",
         ],
         never_says: &["green thread 1 ", "green thread 3 "],
         ..PLAIN
