@@ -26,7 +26,8 @@ use std::{
 use greenroom::{
     hubs,
     net::{Server, TcpListener, TcpStream, serve},
-    signal, sleep, spawn,
+    signal::{Signal, Signals},
+    sleep, spawn,
 };
 
 const USAGE: &str = "usage: cores [--hubs N] ADDRESS   serves it until ctrl-c; port 0 is any
@@ -82,12 +83,17 @@ fn arguments(mut parser: lexopt::Parser) -> Result<(usize, Task), lexopt::Error>
 /// Serves until ctrl-c, which every hub hears.
 fn run(count: usize, address: &str) -> Result<(), Box<dyn Error>> {
     let address = free_port(address)?;
+    let all_listen = Barrier::new(count);
     let served = hubs::run(count, |number| -> io::Result<usize> {
-        let (server, served) = echo(address)?;
+        // Before anybody knows the address, so that nobody can be too quick with ctrl-c.
+        let interrupt = Signals::new([Signal::INT]);
+        let server = echo(address);
+        all_listen.wait();
+        let (interrupt, (server, served)) = (interrupt?, server?);
         if number == 0 {
-            println!("listening on {address} with {count} hubs");
+            println!("listening on {address}");
         }
-        signal::ctrl_c()?;
+        interrupt.wait()?;
         server.stop()?;
         Ok(served.get())
     });
