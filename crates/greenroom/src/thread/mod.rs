@@ -108,6 +108,30 @@ impl Thread {
     ///
     /// If it is an OS thread's own stack, which nobody may unwind. Under `panic = "abort"`, if the
     /// thread has started.
+    ///
+    /// # Examples
+    ///
+    /// A worker that outlives its jobs' panics and can be killed all the same: it catches nothing, but
+    /// joins a green thread for each job. If it is killed, so is the job.
+    ///
+    /// ```
+    /// use greenroom::{scope, sleep, spawn, sync::channel};
+    /// use std::time::Duration;
+    ///
+    /// let (jobs, to_do) = channel::unbounded::<fn()>();
+    /// let worker = spawn(move || {
+    ///     for job in to_do {
+    ///         if let Err(error) = scope(|s| s.spawn(job).join()) {
+    ///             assert_eq!(error.to_string(), "the green thread panicked: no");
+    ///         }
+    ///     }
+    /// });
+    /// jobs.send(|| panic!("no")).unwrap();
+    /// jobs.send(|| sleep(Duration::MAX)).unwrap();
+    /// sleep(Duration::from_millis(1));
+    /// assert!(worker.thread().kill());
+    /// assert!(worker.join().unwrap_err().is_killed());
+    /// ```
     #[track_caller]
     pub fn kill(&self) -> bool {
         let Who::Green(fiber) = &self.0 else {
