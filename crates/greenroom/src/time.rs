@@ -50,6 +50,12 @@ impl std::ops::Add<Duration> for Instant {
     }
 }
 
+impl std::ops::AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, rest: Duration) {
+        *self = *self + rest;
+    }
+}
+
 impl std::ops::Sub for Instant {
     type Output = Duration;
 

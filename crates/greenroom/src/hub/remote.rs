@@ -189,7 +189,6 @@ impl error::Error for RemoteError {}
 ///
 /// `Send`, so any OS thread may join. Dropping it lets the thread run on by itself; if it then panics,
 /// or has already, that is printed.
-#[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
 pub struct RemoteJoinHandle<T> {
     ending: Arc<Ending<T>>,
     remote: Remote,

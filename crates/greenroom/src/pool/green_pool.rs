@@ -305,7 +305,7 @@ impl GreenPool {
 
     /// How many more could start now. Negative as long as more run than the size allows.
     pub fn free(&self) -> isize {
-        self.size().cast_signed().saturating_sub_unsigned(self.running())
+        isize::try_from(self.size()).unwrap_or(isize::MAX).saturating_sub_unsigned(self.running())
     }
 
     /// How many wait for a slot. Takes as long as there are many.

@@ -252,7 +252,8 @@ impl<T, E> Pool<T, E> {
     /// How many could be borrowed without waiting for another borrower. Negative as long as more
     /// are lent than there may be.
     pub fn free(&self) -> isize {
-        self.max().cast_signed().saturating_sub_unsigned(self.shared.taken.get())
+        let max = isize::try_from(self.max()).unwrap_or(isize::MAX);
+        max.saturating_sub_unsigned(self.shared.taken.get())
     }
 
     /// How many are made and not lent.

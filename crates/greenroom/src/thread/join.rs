@@ -39,7 +39,6 @@ use crate::{
 /// let first = handle.join();
 /// let second = handle.join();
 /// ```
-#[must_use = "dropping a handle detaches the thread; join it, or drop it on purpose"]
 pub struct JoinHandle<T> {
     output: Output<Control, Option<T>>,
 }

@@ -39,7 +39,7 @@ use crate::{
 /// ```
 #[macro_export]
 macro_rules! green_local {
-    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $init:expr;)*) => {
+    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $init:expr);* $(;)?) => {
         $(
             $(#[$attribute])*
             $visibility static $name: $crate::thread::LocalKey<$type> =

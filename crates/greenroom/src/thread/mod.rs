@@ -27,6 +27,7 @@ pub use link::{End, Link};
 pub use local::LocalKey;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, SpawnError, spawn, spawn_after, spawn_after_local};
+pub use throw::catch_panic;
 
 use control::State;
 pub(crate) use control::{Control, Waiter};
@@ -96,8 +97,8 @@ impl Thread {
     ///
     /// True if it was alive. Does not wait for its end: join it for that. The unwinding passes
     /// through the thread's own code, and `catch_unwind` there sees it; the thread is thrown into
-    /// again at its next wait, a thousand times over, after which the process aborts and names it.
-    /// One that has not started never runs its function; what that owns is dropped by the thread, whose
+    /// again at its next wait, a thousand times over, after which the process aborts and names it;
+    /// [`catch_panic`] lets it pass. One that has not started never runs its function; what that owns is dropped by the thread, whose
     /// destructors may wait. Its [`link`](Thread::link)ed functions are called in any case, and may wait as
     /// well: a thread that is killed once more meanwhile is thrown out of that. A thread that kills itself
     /// goes on until its next wait.

@@ -237,7 +237,7 @@ pub(super) fn abort_for_running() -> ! {
     }
     say(format_args!(
         "the root waits again however often its timeout throws it out, {UNWINDS_MAX} times by now; \
-         let it pass on the unwinding it catches"
+         let it pass on the unwinding it catches, as thread::catch_panic does"
     ));
     std::process::abort();
 }
@@ -246,8 +246,8 @@ pub(super) fn abort_for_running() -> ! {
 #[cold]
 fn abort_for(fiber: &Fiber<Control>) -> ! {
     say(format_args!(
-        "{} waits again however often it is killed or its time is over, so its stack cannot go; let it pass on the \
-         unwinding it catches",
+        "{} waits again however often it is killed or its time is over, so its stack cannot go; let \
+         it pass on the unwinding it catches, as thread::catch_panic does",
         Waiter::Thread(fiber.clone())
     ));
     std::process::abort();

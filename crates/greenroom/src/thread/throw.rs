@@ -5,7 +5,10 @@
 //! again at the next wait: else a thread that catches panics could not be killed. Knows neither timers nor
 //! what is waited for.
 
-use std::panic::resume_unwind;
+use std::{
+    panic::{UnwindSafe, catch_unwind, resume_unwind},
+    thread::Result as Outcome,
+};
 
 use greenroom_hub::Instant;
 
@@ -79,6 +82,46 @@ pub(crate) fn land(control: &Control, limit: Limit, now: impl FnOnce() -> Instan
             control.throw.set(Throw::No);
         }
     }
+}
+
+/// Calls `f` as [`std::panic::catch_unwind`] does, and catches its panics; but lets pass what a thread is thrown
+/// out of a wait with when it is killed or a limit of time is over.
+///
+/// For code that goes on after panics of others, such as a worker that runs one job after the other: with this
+/// it can be killed, and works under [`with_timeout`](crate::with_timeout).
+///
+/// # Errors
+///
+/// What `f` panicked with.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+/// use greenroom::{sleep, spawn, thread::catch_panic, yield_now};
+///
+/// let failed = Rc::new(Cell::new(0));
+/// let count = Rc::clone(&failed);
+/// let worker = spawn(move || {
+///     loop {
+///         if catch_panic(|| panic!("a job")).is_err() {
+///             count.set(count.get() + 1);
+///         }
+///         let _ = catch_panic(|| sleep(Duration::MAX));
+///     }
+/// });
+/// yield_now();
+/// worker.kill();
+/// assert!(worker.join().unwrap_err().is_killed());
+/// assert_eq!(failed.get(), 1);
+/// ```
+pub fn catch_panic<T>(f: impl FnOnce() -> T + UnwindSafe) -> Outcome<T> {
+    catch_unwind(f).map_err(|payload| {
+        if payload.is::<Thrown>() {
+            resume_unwind(payload);
+        }
+        payload
+    })
 }
 
 /// Refuses what needs unwinding where there is none.

@@ -36,7 +36,8 @@ use crate::{
 /// Timeouts nest, and each stops at its own `with_timeout`: the outer one passes through the inner. In `f`,
 /// `catch_unwind` sees the throw; code that catches it is thrown out of its next wait again, a
 /// thousand times over, after which the process aborts and names the thread. To outlive a panic of some
-/// code, run it in a green thread and join that: [`Thread::kill`](crate::thread::Thread::kill) shows how.
+/// code use [`catch_panic`](crate::thread::catch_panic), which lets a throw pass, or run it in a green
+/// thread and join that: [`Thread::kill`](crate::thread::Thread::kill) shows how.
 ///
 /// Costs a timer armed and cancelled, some tens of nanoseconds, and allocates nothing; a timeout
 /// that fires costs microseconds for the unwinding.

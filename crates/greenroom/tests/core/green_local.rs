@@ -111,9 +111,8 @@ fn the_roots_is_shared_with_callbacks_and_dropped_with_the_hub() {
             self.0.send("dropped").unwrap();
         }
     }
-    green_local! {
-        static SENDS: RefCell<Option<Sends>> = RefCell::new(None);
-    }
+    // A semicolon at the end is as optional as it is for std's.
+    green_local! { static SENDS: RefCell<Option<Sends>> = RefCell::new(None) }
     run(move || {
         SENDS.with_borrow_mut(|place| *place = Some(Sends(sender)));
         hub::call_after_global(Duration::from_secs(1), || {

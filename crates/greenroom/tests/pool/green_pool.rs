@@ -432,3 +432,11 @@ fn ending_the_hub_unwinds_members_and_those_who_wait() {
         assert_nothing_left();
     });
 }
+
+#[test]
+fn a_pool_as_large_as_can_be_has_room() {
+    run(|| {
+        assert_eq!(GreenPool::new(usize::MAX).free(), isize::MAX);
+        assert_eq!(greenroom::pool::Pool::new(usize::MAX, || 1).free(), isize::MAX);
+    });
+}

@@ -10,13 +10,13 @@ use std::{
 };
 
 use greenroom::{
-    JoinHandle, hub,
+    Elapsed, JoinHandle, hub,
     io::{Interest, trampoline},
     net::UnixStream,
     offload, sleep, spawn, spawn_after,
     testing::{run, wait_all_parked},
-    thread::{self, End},
-    yield_now,
+    thread::{self, End, catch_panic},
+    with_timeout, yield_now,
 };
 
 use crate::trace::Trace;
@@ -218,6 +218,28 @@ fn one_that_swallows_the_unwinding_is_thrown_out_of_its_next_wait() {
         thread.kill();
         assert!(thread.join().unwrap_err().is_killed());
         assert_eq!(trace.take(), ["caught"; 3]);
+    });
+}
+
+#[test]
+fn catching_panics_alone_lets_a_kill_and_the_end_of_time_pass() {
+    run(|| {
+        let trace = Trace::new();
+        let inner = trace.clone();
+        let worker = spawn(move || {
+            assert!(catch_panic(|| 7).is_ok_and(|value| value == 7));
+            let panic = catch_panic(|| panic!("a job")).unwrap_err();
+            assert_eq!(panic.downcast_ref(), Some(&"a job"));
+            let late = with_timeout(SECOND, || catch_panic(|| sleep(Duration::MAX)).is_ok());
+            assert_eq!(late, Err(Elapsed));
+            inner.tell("waits to be killed");
+            let _ = catch_panic(|| sleep(Duration::MAX));
+            inner.tell("went on");
+        });
+        sleep(2 * SECOND);
+        assert!(worker.kill());
+        assert!(worker.join().unwrap_err().is_killed());
+        assert_eq!(trace.take(), ["waits to be killed"]);
     });
 }
 
