@@ -11,18 +11,21 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{self as kernel, Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
 };
 
 use crate::{
     io::{Descriptor, Interest, PipeReader, PipeWriter},
+    process::unwaited,
     scope,
+    signal::Signal,
 };
 
 /// A child process.
 ///
 /// Dropping it does what std does: nothing. The child lives on, and when it has ended without having
 /// been waited for, it stays in the kernel's table (a zombie) until we end too.
+/// [`kill_on_drop`](crate::process::Command::kill_on_drop) changes that.
 ///
 /// A waiter that is killed or out of time has not waited: the child goes on, and whoever has the handle
 /// can wait again.
@@ -51,6 +54,9 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Child {
+    /// Stands first, so it is dropped first: a child that is killed must not take the closing of its
+    /// input for the end of it.
+    inner: Owned,
     /// The child's standard input, if that is a pipe. Closing it is how most programs learn that there
     /// is no more.
     pub stdin: Option<PipeWriter>,
@@ -60,7 +66,6 @@ pub struct Child {
     pub stderr: Option<PipeReader>,
     /// Readable once the child has ended. Made by the first wait that does not find it so.
     end: Option<Descriptor<OwnedFd>>,
-    inner: process::Child,
 }
 
 impl Child {
@@ -82,7 +87,10 @@ impl Child {
     /// ```
     pub fn from_std(mut inner: process::Child) -> io::Result<Child> {
         match green_ends(&mut inner) {
-            Ok((stdin, stdout, stderr)) => Ok(Child { stdin, stdout, stderr, end: None, inner }),
+            Ok((stdin, stdout, stderr)) => {
+                let inner = Owned { child: Some(inner), kill_on_drop: false };
+                Ok(Child { inner, stdin, stdout, stderr, end: None })
+            }
             Err(error) => {
                 // Killed, it ends at once; and nobody could act on a second failure.
                 let _ = inner.kill().and_then(|()| inner.wait());
@@ -91,9 +99,13 @@ impl Child {
         }
     }
 
+    pub(super) fn set_kill_on_drop(&mut self, kill: bool) {
+        self.inner.kill_on_drop = kill;
+    }
+
     /// The child's process id. Once it was waited for, the kernel may give it to another process.
     pub fn id(&self) -> u32 {
-        self.inner.id()
+        self.inner.std().id()
     }
 
     /// Waits until the child has ended. Its standard input is closed first, so that a child that reads
@@ -144,7 +156,7 @@ impl Child {
     ///
     /// `ECHILD`, as for [`wait`](Child::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.inner.try_wait()
+        self.inner.std_mut().try_wait()
     }
 
     /// Kills the child, with `SIGKILL`. Does not wait until it has ended, and whoever waits still can.
@@ -154,7 +166,57 @@ impl Child {
     ///
     /// If we may not, because the child runs as somebody else.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.inner.kill()
+        self.inner.std_mut().kill()
+    }
+
+    /// Sends the child a signal: [`TERM`](Signal::TERM) asks it to end. Does not wait until anything has
+    /// come of it, so it works in hub callbacks and destructors too.
+    ///
+    /// A child that has ended gets none, and that is fine, as for [`kill`](Child::kill); it is
+    /// waited for thereby, and its status kept. The signal goes to the process and not to its number,
+    /// so it never reaches another one that got the number since. Grandchildren do not get it.
+    ///
+    /// Costs two system calls, none if the child's end is known; the first signal costs one more and
+    /// takes an fd, until the handle is dropped, unless a wait has taken it.
+    ///
+    /// # Errors
+    ///
+    /// If we may not, because the child runs as somebody else; `ECHILD` if the child was forgotten, as
+    /// for [`wait`](Child::wait); [`InvalidInput`](io::ErrorKind::InvalidInput) for a real-time signal;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) before Linux 5.3; if no fds are left.
+    ///
+    /// # Examples
+    ///
+    /// A child that is asked to end, and killed if it does not:
+    ///
+    /// ```
+    /// use greenroom::{process::Command, signal::Signal};
+    /// use std::{os::unix::process::ExitStatusExt, time::Duration};
+    ///
+    /// let mut child = Command::new("sleep").arg("1000").spawn()?;
+    /// child.signal(Signal::TERM)?;
+    /// if child.wait_timeout(Duration::from_secs(10))?.is_none() {
+    ///     child.kill()?;
+    /// }
+    /// assert_eq!(child.wait()?.signal(), Some(15));
+    /// child.signal(Signal::TERM)?; // It has ended: that is fine.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        let to_send = kernel::Signal::from_named_raw(signal.as_raw()).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{signal} cannot be sent to a child: it is a real-time signal"),
+            )
+        })?;
+        if self.try_wait()?.is_some() {
+            return Ok(());
+        }
+        match pidfd_send_signal(self.end()?.file(), to_send) {
+            // It has ended since we asked, and was waited for by nobody but the kernel.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Reads output and error to their ends, both at once, so that a child that writes much to both
@@ -193,21 +255,63 @@ impl Child {
     }
 
     fn wait_within(&mut self, timeout: Option<Duration>) -> io::Result<ExitStatus> {
-        // Known to be alive it has not been forgotten by the kernel, so its number is its own.
-        if let Some(status) = self.inner.try_wait()? {
+        if let Some(status) = self.try_wait()? {
             return Ok(status);
         }
-        let end = match &mut self.end {
-            Some(end) => end,
-            none => none.insert(open_end(self.inner.id())?),
-        };
-        let inner = &mut self.inner;
+        self.end()?;
+        let (end, inner) = (self.end.as_ref().expect("it was just made"), self.inner.std_mut());
         let asked = end.when_ready_within(timeout, Interest::Read, |_| match inner.try_wait() {
             Ok(None) => Err(Errno::AGAIN),
             Ok(Some(status)) => Ok(Ok(status)),
             Err(error) => Ok(Err(error)),
         });
         asked?
+    }
+
+    /// The fd of a child that is known to be alive: it has not been forgotten by the kernel, so its
+    /// number is its own.
+    fn end(&mut self) -> io::Result<&Descriptor<OwnedFd>> {
+        match &mut self.end {
+            Some(end) => Ok(end),
+            none => Ok(none.insert(open_end(self.inner.std().id())?)),
+        }
+    }
+}
+
+/// A child of std, which ends with its handle if that is asked. Apart from [`Child`], whose streams can
+/// be moved out because it has no destructor.
+#[derive(Debug)]
+struct Owned {
+    /// Gone only while it is dropped.
+    child: Option<process::Child>,
+    kill_on_drop: bool,
+}
+
+impl Owned {
+    fn std(&self) -> &process::Child {
+        self.child.as_ref().expect("the child is there until its handle is dropped")
+    }
+
+    fn std_mut(&mut self) -> &mut process::Child {
+        self.child.as_mut().expect("the child is there until its handle is dropped")
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if !self.kill_on_drop {
+            return;
+        }
+        // One that has ended is waited for by this question; known to be alive, its number is its own.
+        if let Some(mut child) = self.child.take()
+            && let Ok(None) = child.try_wait()
+        {
+            // If we may not kill it, nobody here could act on that: it is waited for all the same.
+            let _ = child.kill();
+            if let Ok(None) = child.try_wait() {
+                unwaited::keep(child);
+            }
+        }
     }
 }
 
@@ -251,8 +355,8 @@ fn open_end(id: u32) -> io::Result<Descriptor<OwnedFd>> {
         Ok(fd) => Ok(Descriptor::already_nonblocking(fd)),
         Err(Errno::NOSYS) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this kernel cannot tell when a process ends (pidfd_open, since Linux 5.3); \
-             Child::try_wait still works",
+            "this kernel has no fds of processes (pidfd_open, since Linux 5.3); Child::try_wait and \
+             Child::kill still work",
         )),
         Err(errno) => Err(errno.into()),
     }

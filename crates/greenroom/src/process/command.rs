@@ -1,7 +1,7 @@
 //! How a child process is started: std's `Command`, whose children are green.
 //!
-//! Knows what std knows. The one thing it keeps besides is which streams were set, for std does
-//! not tell, and [`output`](Command::output) must leave those alone.
+//! Knows what std knows, and keeps two things besides: which streams were set, for std does not tell,
+//! and [`output`](Command::output) must leave those alone; and whether children end with their handles.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use std::{
     process::{self, CommandArgs, CommandEnvs, ExitStatus, Output, Stdio},
 };
 
-use crate::process::Child;
+use crate::process::{Child, unwaited};
 
 /// Starts processes, as [`std::process::Command`] does.
 ///
@@ -35,6 +35,7 @@ pub struct Command {
     inner: process::Command,
     /// Which of input, output and error were set.
     is_set: [bool; 3],
+    kill_on_drop: bool,
 }
 
 const INPUT: usize = 0;
@@ -157,6 +158,40 @@ impl Command {
         self
     }
 
+    /// Whether children are killed, with `SIGKILL`, when their handles are dropped before their end was
+    /// waited for; false if it is not set. For [`status`](Command::status) and
+    /// [`output`](Command::output) that is when the waiter is killed, or its time is over.
+    ///
+    /// The drop does not wait, so it works in hub callbacks and destructors too. A child that has not
+    /// ended by then is left in a list of the process: it is a zombie from its end until the next
+    /// [`spawn`](Command::spawn), or the next drop that kills, on any OS thread, waits for it without
+    /// blocking. Each of these looks at 16 of them at most.
+    ///
+    /// Grandchildren are not killed, nor is a child whose handle is never dropped: because it is leaked,
+    /// or because this process ends first. The streams of the handle are closed after the kill. A child
+    /// that runs as somebody else may live on. [`Command::into_std`] and [`Command::as_std_mut`] start
+    /// children that know nothing of this.
+    ///
+    /// The drop costs a system call, three if the child is alive, and one for each that is looked at.
+    ///
+    /// # Examples
+    ///
+    /// A program that must not outlive the wait for it:
+    ///
+    /// ```
+    /// use greenroom::{process::Command, with_timeout};
+    /// use std::time::Duration;
+    ///
+    /// let mut slow = Command::new("sleep");
+    /// slow.arg("1000").kill_on_drop(true);
+    /// assert!(with_timeout(Duration::from_millis(10), || slow.status()).is_err());
+    /// // It has been killed.
+    /// ```
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.kill_on_drop = kill;
+        self
+    }
+
     /// Starts the child. Its streams are our own, unless they were set.
     ///
     /// Holds the loop for about a tenth of a millisecond: see [the module](super). Does not wait, so it
@@ -179,14 +214,18 @@ impl Command {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn spawn(&mut self) -> io::Result<Child> {
-        Child::from_std(self.inner.spawn()?)
+        unwaited::reap();
+        let mut child = Child::from_std(self.inner.spawn()?)?;
+        child.set_kill_on_drop(self.kill_on_drop);
+        Ok(child)
     }
 
     /// Starts the child and waits until it has ended. Its streams are our own, unless they were set;
     /// if its input is a pipe, that is closed.
     ///
     /// If the waiter is killed, or its [time](crate::with_timeout) is over, the child lives on, and no
-    /// handle to it is left: keep a [`Child`] if that matters.
+    /// handle to it is left: keep a [`Child`] if that matters, or have it
+    /// [killed](Command::kill_on_drop).
     ///
     /// # Errors
     ///
@@ -315,6 +354,6 @@ impl From<process::Command> for Command {
     /// Takes a std command. Streams that were set there count as not set: see
     /// [`output`](Command::output).
     fn from(inner: process::Command) -> Command {
-        Command { inner, is_set: [false; 3] }
+        Command { inner, is_set: [false; 3], kill_on_drop: false }
     }
 }

@@ -41,10 +41,12 @@
 //! Children live in real time. A wait for one passes in real time, but a deadline that is armed
 //! meanwhile is over at once.
 //!
-//! `command` knows how a child is started, `child` how it is waited for.
+//! `command` knows how a child is started, `child` how it is waited for, `unwaited` those that were killed
+//! with their handles.
 
 mod child;
 mod command;
+mod unwaited;
 
 pub use child::Child;
 pub use command::Command;

@@ -15,11 +15,15 @@ use greenroom::{
     io::{PipeReader, PipeWriter, pipe},
     offload,
     process::{Child, Command, ExitStatus, Stdio},
+    signal::Signal,
     spawn,
     testing::wait_all_parked,
     with_timeout, yield_now,
 };
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::{
+    io::Errno,
+    process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid},
+};
 
 use crate::{
     case::{Case, Ends, PLAIN},
@@ -53,6 +57,27 @@ fn pid(child: &Child) -> Pid {
 fn state(pid: Pid) -> Option<char> {
     let status = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     status.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The same, and it must not outlive its handle.
+fn falls() -> Child {
+    Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap()
+}
+
+/// Waits with the OS thread until the child has ended, and leaves it to be waited for, if it is.
+fn until_ended(child: Pid) {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(child), look) {
+        Ok(status) => {
+            let signal = status.and_then(|status| status.terminating_signal());
+            assert_eq!(signal, Some(libc::SIGKILL));
+        }
+        Err(errno) => assert_eq!(errno, Errno::CHILD),
+    }
+}
+
+fn assert_no_children() {
+    assert_eq!(waitpid(None, WaitOptions::NOHANG).unwrap_err(), Errno::CHILD);
 }
 
 /// What programs say and how they end, as std's `Command` sees it.
@@ -237,6 +262,194 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "processes::a_child_gets_the_signal_that_is_sent",
+        play: || {
+            on_each_backend(|| {
+                for signal in [Signal::TERM, Signal::HUP, Signal::USR1, Signal::KILL] {
+                    let mut child = stays();
+                    child.signal(signal).unwrap();
+                    assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
+                }
+                let script = "trap 'exit 3' USR2; echo ready; while :; do :; done";
+                let mut asked = Command::new("sh");
+                let mut asked = asked.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+                let mut ready = [0; 6];
+                asked.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+                assert_eq!(asked.wait_timeout(Duration::ZERO).unwrap(), None);
+                asked.signal(Signal::USR2).unwrap();
+                assert_eq!(asked.wait().unwrap().code(), Some(3));
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::a_stopped_child_goes_on_when_it_is_told",
+        play: || {
+            let mut child = cat();
+            let number = pid(&child);
+            child.signal(Signal::STOP).unwrap();
+            waitid(WaitId::Pid(number), WaitIdOptions::STOPPED).unwrap();
+            assert_eq!(state(number), Some('T'));
+            child.signal(Signal::CONT).unwrap();
+            child.stdin.take().unwrap().write_all(b"on").unwrap();
+            assert_eq!(child.wait_with_output().unwrap().stdout, b"on");
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::a_signal_to_one_that_has_ended_is_fine_and_its_end_is_kept",
+        play: || {
+            on_each_backend(|| {
+                let fds = open_fds();
+                for signalled_before in [false, true] {
+                    let mut child = stays();
+                    if signalled_before {
+                        child.signal(Signal::CONT).unwrap();
+                    }
+                    child.kill().unwrap();
+                    until_ended(pid(&child));
+                    child.signal(Signal::TERM).unwrap();
+                    let status = child.wait().unwrap();
+                    assert_eq!(status.signal(), Some(libc::SIGKILL));
+                    child.signal(Signal::TERM).unwrap();
+                    assert_eq!(open_fds(), fds + usize::from(signalled_before));
+                }
+                assert_eq!(open_fds(), fds);
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::signals_that_cannot_be_sent_are_errors",
+        play: || {
+            let mut child = cat();
+            let refused = child.signal(Signal::from_raw(40).unwrap()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+            assert!(refused.to_string().contains("signal 40 cannot be sent"), "{refused}");
+            assert_eq!(child.try_wait().unwrap(), None);
+            child.signal(Signal::CONT).unwrap();
+            drop(child.stdin.take());
+            waitpid(Some(pid(&child)), WaitOptions::empty()).unwrap();
+            let forgotten = child.signal(Signal::TERM).unwrap_err();
+            assert_eq!(forgotten.raw_os_error(), Some(libc::ECHILD));
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::a_child_is_killed_with_its_handle_before_it_sees_its_input_end",
+        play: || {
+            on_each_backend(|| {
+                let mut command = Command::new("sh");
+                command.args(["-c", "echo ready; read all; echo done"]).kill_on_drop(true);
+                let mut child =
+                    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+                let number = pid(&child);
+                let mut output = child.stdout.take().unwrap();
+                let mut ready = [0; 6];
+                output.read_exact(&mut ready).unwrap();
+                drop(child);
+                assert_eq!(std::io::read_to_string(output).unwrap(), "");
+                until_ended(number);
+                assert!(Command::new("true").status().unwrap().success());
+                assert_no_children();
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::only_one_that_was_not_waited_for_is_killed_with_its_handle",
+        play: || {
+            let mut command = Command::new("echo");
+            command.arg("unharmed").stdout(Stdio::piped()).kill_on_drop(true);
+            let child = command.spawn().unwrap();
+            assert_eq!(child.wait_with_output().unwrap().stdout, b"unharmed\n");
+            assert!(command.output().unwrap().status.success());
+
+            let ended = command.spawn().unwrap();
+            let number = pid(&ended);
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(number), look).unwrap();
+            assert_eq!(state(number), Some('Z'));
+            drop(ended);
+            assert_eq!(state(number), None);
+
+            let mut again = Command::new("cat");
+            again.stdin(Stdio::piped()).kill_on_drop(true).kill_on_drop(false);
+            let mut child = again.spawn().unwrap();
+            let (number, input) = (pid(&child), child.stdin.take());
+            drop(child);
+            drop(input);
+            let (_, status) = waitpid(Some(number), WaitOptions::empty()).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::output_and_status_kill_when_their_waiter_is_thrown_out",
+        play: || {
+            in_virtual_time(|| {
+                let calls: [fn(Command); 2] = [
+                    |mut command| assert!(command.status().is_err()),
+                    |mut command| assert!(command.output().is_err()),
+                ];
+                for call in calls {
+                    for by_kill in [false, true] {
+                        let (reader, writer) = pipe().unwrap();
+                        let mut command = Command::new("sleep");
+                        command.arg("1000").stderr(writer).kill_on_drop(true);
+                        if by_kill {
+                            let waiter = spawn(move || call(command));
+                            wait_all_parked();
+                            waiter.kill();
+                            assert!(waiter.join().is_err());
+                        } else {
+                            assert_eq!(with_timeout(LONG, move || call(command)), Err(Elapsed));
+                        }
+                        // Ends when nobody can write any more: neither we nor the child.
+                        assert_eq!(std::io::read_to_string(reader).unwrap(), "");
+                    }
+                }
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::callbacks_and_destructors_kill_with_the_handle_too",
+        play: || {
+            on_each_backend(|| {
+                let numbers = [
+                    in_callback(|| pid(&falls())).unwrap(),
+                    in_destructor(|| pid(&falls())),
+                    std::thread::spawn(|| pid(&falls())).join().unwrap(),
+                ];
+                numbers.into_iter().for_each(until_ended);
+                assert!(cat().wait().unwrap().success());
+                assert_no_children();
+                let mut child = stays();
+                let sent = in_callback(move || (child.signal(Signal::INT), child)).unwrap();
+                sent.0.unwrap();
+                let mut child = sent.1;
+                assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "processes::of_many_killed_at_once_none_stays_a_zombie",
+        play: || {
+            let children: Vec<_> = (0..40).map(|_| falls()).collect();
+            let numbers: Vec<_> = children.iter().map(pid).collect();
+            drop(children);
+            numbers.into_iter().for_each(until_ended);
+            // Each start looks at sixteen.
+            for _ in 0..3 {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+            assert_no_children();
+        },
+        ..PLAIN
+    },
+    Case {
         name: "processes::no_children_to_wait_for_is_an_error",
         play: || {
             on_each_backend(|| {
@@ -276,7 +489,8 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             raw::forget_call(libc::SYS_pidfd_open);
             let mut child = cat();
-            for refused in [child.wait_timeout(LONG).map(drop), child.wait().map(drop)] {
+            let signalled = child.signal(Signal::KILL);
+            for refused in [signalled, child.wait_timeout(LONG).map(drop), child.wait().map(drop)] {
                 let refused = refused.unwrap_err();
                 assert_eq!(refused.kind(), ErrorKind::Unsupported);
                 assert!(refused.to_string().contains("since Linux 5.3"), "{refused}");
@@ -379,7 +593,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut refused = Command::new("/");
             assert_eq!(refused.spawn().unwrap_err().kind(), ErrorKind::PermissionDenied);
             let none = waitpid(None, WaitOptions::NOHANG).unwrap_err();
-            assert_eq!(none, rustix::io::Errno::CHILD);
+            assert_eq!(none, Errno::CHILD);
         },
         ..PLAIN
     },
