@@ -328,6 +328,9 @@ pub(crate) const CASES: &[Case] = &[
             assert!(refused.to_string().contains("signal 40 cannot be sent"), "{refused}");
             assert_eq!(child.try_wait().unwrap(), None);
             child.signal(Signal::CONT).unwrap();
+            raw::forget_call(libc::SYS_pidfd_send_signal);
+            let unknown = child.signal(Signal::TERM).unwrap_err();
+            assert_eq!(unknown.raw_os_error(), Some(libc::ENOSYS));
             drop(child.stdin.take());
             waitpid(Some(pid(&child)), WaitOptions::empty()).unwrap();
             let forgotten = child.signal(Signal::TERM).unwrap_err();
@@ -336,7 +339,7 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
-        name: "processes::a_child_is_killed_with_its_handle_before_it_sees_its_input_end",
+        name: "processes::a_child_is_killed_with_its_handle_and_is_no_zombie_after_the_next_start",
         play: || {
             on_each_backend(|| {
                 let mut command = Command::new("sh");
@@ -367,8 +370,7 @@ pub(crate) const CASES: &[Case] = &[
 
             let ended = command.spawn().unwrap();
             let number = pid(&ended);
-            let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            waitid(WaitId::Pid(number), look).unwrap();
+            waitid(WaitId::Pid(number), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
             assert_eq!(state(number), Some('Z'));
             drop(ended);
             assert_eq!(state(number), None);
