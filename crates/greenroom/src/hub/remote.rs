@@ -36,8 +36,9 @@ const JOBS_MAX: usize = 1 << 20;
 /// [`hub::remote`](crate::hub::remote).
 ///
 /// `Send`, `Sync`, and cheap to clone. While one exists, or a [`RemoteJoinHandle`] that came of one, a
-/// root that waits on that hub is not deadlocked: somebody may still send it work. What is sent begins when the hub is in its loop, that is
-/// while its root waits for something; it is begun in the order in which it was sent.
+/// root that waits on that hub is not deadlocked: somebody may still send it work. What is sent
+/// begins when the hub is in its loop, that is while its root waits for something; it is begun in
+/// the order in which it was sent.
 pub struct Remote {
     shared: Arc<Shared>,
 }

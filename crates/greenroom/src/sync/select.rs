@@ -66,9 +66,10 @@ const NO_SOURCE: u32 = u32::MAX;
 ///
 /// # What is chosen
 ///
-/// If several things can be had at once, one of them is drawn, so that none of them can keep the others
-/// waiting for ever; with [`biased`](Select::biased) the one that was added first. The draw repeats from run to run, and
-/// under [`testing::run_seeded`](crate::testing::run_seeded) from the seed.
+/// If several things can be had at once, one of them is drawn, so that none of them can keep the
+/// others waiting for ever; with [`biased`](Select::biased) the one that was added first. The draw
+/// repeats from run to run, and under [`testing::run_seeded`](crate::testing::run_seeded) from the
+/// seed.
 ///
 /// If none can be had, this waits in the queue of each. The first to speak is chosen, and all others are left:
 /// what another had for it in the same moment is for the next who waits there. So an item is received by this

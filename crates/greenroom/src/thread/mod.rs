@@ -98,10 +98,10 @@ impl Thread {
     /// True if it was alive. Does not wait for its end: join it for that. The unwinding passes
     /// through the thread's own code, and `catch_unwind` there sees it; the thread is thrown into
     /// again at its next wait, a thousand times over, after which the process aborts and names it;
-    /// [`catch_panic`] lets it pass. One that has not started never runs its function; what that owns is dropped by the thread, whose
-    /// destructors may wait. Its [`link`](Thread::link)ed functions are called in any case, and may wait as
-    /// well: a thread that is killed once more meanwhile is thrown out of that. A thread that kills itself
-    /// goes on until its next wait.
+    /// [`catch_panic`] lets it pass. One that has not started never runs its function; what that
+    /// owns is dropped by the thread, whose destructors may wait. Its [`link`](Thread::link)ed
+    /// functions are called in any case, and may wait as well: a thread that is killed once more
+    /// meanwhile is thrown out of that. A thread that kills itself goes on until its next wait.
     ///
     /// Costs about as much as a wake-up; unwinding costs microseconds.
     ///
