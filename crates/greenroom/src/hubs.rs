@@ -3,9 +3,9 @@
 //! Knows OS threads; what runs on them is the caller's. Where a socket is bound by all of them, the kernel
 //! shares the connections out.
 
-use std::{num::NonZero, panic::resume_unwind, sync::Arc, thread};
+use std::{num::NonZero, panic::resume_unwind, sync::Arc, thread, time::Duration};
 
-use crate::hub::remote::{Ending, Finisher};
+use crate::sync::shared::Event;
 
 /// How many hubs are worth having: as many as this process may use cores at once.
 ///
@@ -61,15 +61,15 @@ pub fn run<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
         let mut threads = Vec::with_capacity(count);
         let mut refused = None;
         for number in 0..count {
-            let ending = Arc::new(Ending::<()>::default());
-            let finisher = Finisher(Arc::clone(&ending));
+            let ended = Arc::new(Event::new());
+            let end = End(Arc::clone(&ended));
             let builder = thread::Builder::new().name(format!("hub-{number}"));
             let thread = builder.spawn_scoped(scope, move || {
-                let _finisher = finisher;
+                let _end = end;
                 f(number)
             });
             match thread {
-                Ok(thread) => threads.push((thread, ending)),
+                Ok(thread) => threads.push((thread, ended)),
                 Err(error) => {
                     refused = Some(error);
                     break;
@@ -78,9 +78,9 @@ pub fn run<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
         }
         let mut results = Vec::with_capacity(count);
         let mut failure = None;
-        for (thread, ending) in threads {
-            // So that the join does not block this hub.
-            drop(ending.wait(None));
+        for (thread, ended) in threads {
+            // So that the join does not block this hub. Who unwinds cannot wait, and blocks it.
+            let _ = ended.wait_timeout(Duration::MAX);
             match thread.join() {
                 Ok(value) => results.push(value),
                 Err(payload) if failure.is_none() => failure = Some(payload),
@@ -96,4 +96,14 @@ pub fn run<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
         }
         results
     })
+}
+
+/// Says when it is dropped that an OS thread is about to end, however that comes.
+struct End(Arc<Event<()>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // It is sent once, here.
+        let _ = self.0.send(());
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reads the hub's state and prints it; suspends and wakes no one.
 
-use std::{collections::HashMap, fmt, os::fd::RawFd, panic::Location, time::Duration};
+use std::{fmt, os::fd::RawFd, panic::Location, time::Duration};
 
 use greenroom_fiber::Fiber;
 
@@ -95,11 +95,11 @@ pub struct TimerInfo {
 pub fn dump() -> Dump {
     let Some(local) = existing() else { return Dump::default() };
     let mut dump = take(local);
-    let fibers: Vec<_> = local.threads.borrow().iter().cloned().collect();
-    let mut fibers: HashMap<_, _> = fibers.into_iter().map(|fiber| (fiber.id(), fiber)).collect();
-    for thread in &mut dump.threads {
-        let fiber = fibers.remove(&thread.id.0);
-        thread.trace = fiber.and_then(|fiber| trace_of(local, &fiber));
+    let mut fibers: Vec<_> = local.threads.borrow().iter().cloned().collect();
+    fibers.sort_by_key(Fiber::id);
+    for (thread, fiber) in dump.threads.iter_mut().zip(&fibers) {
+        debug_assert_eq!(thread.id.0, fiber.id(), "both lists are of all threads, oldest first");
+        thread.trace = trace_of(local, fiber);
     }
     dump
 }

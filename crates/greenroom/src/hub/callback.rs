@@ -5,7 +5,6 @@
 //! has room; it may not block.
 
 use std::{
-    any::Any,
     cell::{Cell, RefCell},
     fmt,
     os::fd::{AsFd, AsRawFd, RawFd},
@@ -17,10 +16,9 @@ use std::{
 use greenroom_hub::{Interest, ListenerKey, TimerKey, Wake};
 
 use crate::{
-    debug::say_panic,
     hub::local::{Local, existing, local},
     io::ListenError,
-    thread::{Waiter, join, spawn::Owner},
+    thread::{Waiter, spawn::Owner},
     time::deadline_after,
 };
 
@@ -141,14 +139,14 @@ impl Callback {
     /// Drops something of the user's in the midst of the loop.
     fn drop_in_loop(&self, local: &Local, owned: impl Sized) {
         if let Err(payload) = local.as_callback(|| drop(owned)) {
-            tell(local, self, payload);
+            local.tell_panic(format_args!("{self}"), payload);
         }
     }
 
     /// [`end`](Callback::end), where what the function owns is dropped in the midst of the loop.
     fn end_in_loop(&self, local: &Local) {
         if let Err(payload) = local.as_callback(|| self.end()) {
-            tell(local, self, payload);
+            local.tell_panic(format_args!("{self}"), payload);
         }
     }
 
@@ -181,13 +179,7 @@ fn call(local: &Local, function: impl FnOnce(), who: &Callback) -> Result<(), ()
     local.pulse.beat();
     let outcome = local.as_callback(function);
     local.pulse.beat();
-    outcome.map_err(|payload| tell(local, who, payload))
-}
-
-#[cold]
-fn tell(local: &Local, who: &Callback, payload: Box<dyn Any + Send>) {
-    say_panic(format_args!("{who} {}", join::telling(&*payload)));
-    std::mem::forget(local.as_callback(|| drop(payload)));
+    outcome.map_err(|payload| local.tell_panic(format_args!("{who}"), payload))
 }
 
 impl fmt::Display for Callback {

@@ -14,8 +14,9 @@
 #![allow(unsafe_code)]
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
-    io,
+    fmt, io, mem,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     ptr,
     rc::Rc,
@@ -26,10 +27,10 @@ use greenroom_fiber::Pool;
 use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
-    debug::{Pulse, limit_from_env, watch_for_good},
+    debug::{Pulse, limit_from_env, say_panic, watch_for_good},
     hub::{end::End, remote::Post},
     thread::{
-        Control, Waiter, errno::ErrnoPlace, registry::Registry, run::Trimming,
+        Control, Waiter, errno::ErrnoPlace, join, registry::Registry, run::Trimming,
         spawn::default_stack_size,
     },
 };
@@ -77,6 +78,14 @@ impl Local {
         let outcome = catch_unwind(AssertUnwindSafe(f));
         self.in_callback.set(outer);
         outcome
+    }
+
+    /// Prints that `who` panicked in [`as_callback`](Local::as_callback). What a panic carries is
+    /// dropped like any code we do not know.
+    #[cold]
+    pub(crate) fn tell_panic(&self, who: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
+        say_panic(format_args!("{who} {}", join::telling(&*payload)));
+        mem::forget(self.as_callback(|| drop(payload)));
     }
 }
 

@@ -4,7 +4,6 @@
 //! hub's own stack, as callbacks are, in the order in which they were sent.
 
 use std::{
-    any::Any,
     cell::Cell,
     collections::VecDeque,
     error, fmt,
@@ -20,7 +19,6 @@ use std::{
 use greenroom_hub::{Instant, Mailbox, Wake, WakeId};
 
 use crate::{
-    debug::say_panic,
     hub::local::{Local, local},
     thread::{
         Blocked, Builder, JoinError, Waiter, control, join, park, spawn::Owner,
@@ -42,6 +40,9 @@ const JOBS_MAX: usize = 1 << 20;
 pub struct Remote {
     shared: Arc<Shared>,
 }
+
+/// What a job is called in reports.
+const SENT: &str = "a function sent by another OS thread";
 
 type Job = Box<dyn FnOnce(&Local) + Send>;
 
@@ -290,7 +291,7 @@ impl<T> fmt::Debug for RemoteJoinHandle<T> {
 }
 
 /// How a thread ended, for whoever waits on another OS thread.
-pub(crate) struct Ending<T> {
+struct Ending<T> {
     state: Mutex<EndingState<T>>,
     /// Which thread it is, once that is spawned.
     thread: OnceLock<Owner>,
@@ -356,7 +357,7 @@ impl<T> Ending<T> {
     }
 
     /// `None` if the deadline has passed.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Result<T, JoinError>> {
+    fn wait(&self, deadline: Option<Instant>) -> Option<Result<T, JoinError>> {
         loop {
             if let Some(outcome) = self.lock().outcome.take() {
                 return Some(outcome);
@@ -397,7 +398,7 @@ impl<T> Drop for Announced<'_, T> {
 }
 
 /// Goes with a job, and sees to it that whoever waits hears of its end, run or not.
-pub(crate) struct Finisher<T>(pub(crate) Arc<Ending<T>>);
+struct Finisher<T>(Arc<Ending<T>>);
 
 impl<T> Finisher<T> {
     fn run(self, f: impl FnOnce() -> T) {
@@ -459,7 +460,7 @@ impl Post {
         drop(state);
         for job in jobs {
             if let Err(payload) = local.as_callback(|| job(local)) {
-                tell(local, payload);
+                local.tell_panic(format_args!("{SENT}"), payload);
             }
         }
         self.wait(local);
@@ -483,12 +484,6 @@ impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Post").field("is_awake", &self.is_awake.get()).finish_non_exhaustive()
     }
-}
-
-#[cold]
-fn tell(local: &Local, payload: Box<dyn Any + Send>) {
-    say_panic(format_args!("a function sent by another OS thread {}", join::telling(&*payload)));
-    std::mem::forget(local.as_callback(|| drop(payload)));
 }
 
 /// [`hub::remote`](crate::hub::remote).
@@ -523,7 +518,7 @@ pub(super) fn end(local: &Local) {
     }
     for job in jobs {
         if let Err(payload) = local.as_callback(|| drop(job)) {
-            tell(local, payload);
+            local.tell_panic(format_args!("{SENT}"), payload);
         }
     }
 }

@@ -59,6 +59,7 @@ pub use self::{
     sender::Sender,
 };
 use super::handover::{Handover, UNBOUNDED, store::Fifo};
+pub(in crate::sync) use iter::iterators;
 
 /// A channel that holds `capacity` items. A sender for whose item there is no room waits.
 ///

@@ -9,7 +9,7 @@ use greenroom_fiber::{Fiber, Progress};
 use greenroom_hub::{Instant, Outcome};
 
 use crate::{
-    debug::{deadlock, say, say_panic, trace::FRAMES_MAX},
+    debug::{deadlock, say, trace::FRAMES_MAX},
     hub::local::{Local, local},
     thread::{Control, Waiter, join, throw::Throw},
 };
@@ -177,9 +177,7 @@ fn end_detached(local: &Local, registered: Option<Fiber<Control>>, fiber: Fiber<
         drop((registered, fiber));
     });
     if let Err(payload) = dropped {
-        let how = join::telling(&*payload);
-        say_panic(format_args!("dropping what a green thread returned {how}"));
-        std::mem::forget(payload);
+        local.tell_panic(format_args!("dropping what a green thread returned"), payload);
     }
 }
 

@@ -6,6 +6,9 @@
 #![deny(unsafe_code)]
 #![allow(missing_docs)]
 
+#[path = "../core/dice.rs"]
+#[expect(dead_code, reason = "shared with other suites, which use the rest")]
+mod dice;
 #[path = "../core/seeds.rs"]
 mod seeds;
 

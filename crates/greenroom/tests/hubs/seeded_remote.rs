@@ -11,23 +11,10 @@ use std::{
 
 use greenroom::{hub, spawn, yield_now};
 
-use crate::seeds::with_seeds;
+use crate::{dice::Dice, seeds::with_seeds};
 
 const HUBS: usize = 3;
 const PIECES: usize = 40;
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 #[test]
 fn seeded_work_sent_between_hubs_is_accounted_for() {
@@ -48,10 +35,10 @@ fn seeded_work_sent_between_hubs_is_accounted_for() {
                     sender.send((number, hub::remote())).unwrap();
                     ready.wait();
                     let remotes = cards.recv().unwrap();
-                    let mut dice = Dice(seed * 31 + number as u64);
+                    let dice = Dice::from_seed(seed * 31 + number as u64);
                     let pieces: Vec<_> = (0..PIECES)
                         .map(|_| {
-                            let remote = &remotes[dice.below(HUBS as u64) as usize];
+                            let remote = &remotes[dice.below(HUBS)];
                             let (yields, begun) = (dice.below(5), Arc::clone(&begun));
                             let piece = remote.spawn(move || {
                                 begun.fetch_add(1, Ordering::Relaxed);

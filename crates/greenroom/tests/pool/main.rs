@@ -10,6 +10,9 @@ mod child;
 mod scenes;
 #[path = "../core/seeds.rs"]
 mod seeds;
+#[path = "../core/trace.rs"]
+#[expect(dead_code, reason = "shared with another suite, which uses the rest")]
+mod trace;
 
 mod green_pile;
 mod green_pool;

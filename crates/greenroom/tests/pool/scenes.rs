@@ -12,26 +12,9 @@ use std::{
 
 use greenroom::{hub, sleep};
 
+pub(crate) use crate::trace::Trace;
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-/// A list that threads of one hub write to. A clone is the same list.
-#[derive(Clone)]
-pub(crate) struct Trace<T>(Rc<RefCell<Vec<T>>>);
-
-impl<T> Trace<T> {
-    pub(crate) fn new() -> Trace<T> {
-        Trace(Rc::default())
-    }
-
-    pub(crate) fn tell(&self, what: T) {
-        self.0.borrow_mut().push(what);
-    }
-
-    /// All that was told since this was last asked.
-    pub(crate) fn take(&self) -> Vec<T> {
-        self.0.take()
-    }
-}
 
 /// How many are inside of something at once. A clone is the same count.
 #[derive(Clone, Default)]

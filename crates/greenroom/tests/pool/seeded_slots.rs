@@ -1,13 +1,18 @@
 //! A random life of a pool of green threads: never more at once than there may be, no slot lost, and
 //! everything ends.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use greenroom::{
     GreenPile, GreenPool, JoinHandle, debug, sleep, spawn,
     testing::{run_seeded, wait_all_parked},
     with_timeout, yield_now,
 };
+use greenroom_hub::Chance;
 
 use crate::{
     green_pool::counts,
@@ -15,23 +20,18 @@ use crate::{
     seeds::with_seeds,
 };
 
-/// Numbers that look random, the same for each seed.
+/// What is done next. A clone draws from the same stream.
 #[derive(Clone)]
-pub(crate) struct Dice(Rc<Cell<u64>>);
+pub(crate) struct Dice(Rc<RefCell<Chance>>);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Dice {
-        Dice(Rc::new(Cell::new(seed)))
+        Dice(Rc::new(RefCell::new(Chance::from_seed(seed))))
     }
 
     /// A number from zero, below `end`.
     pub(crate) fn below(&self, end: u64) -> u64 {
-        // The steps of splitmix64.
-        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
+        self.0.borrow_mut().below(end as usize) as u64
     }
 
     pub(crate) fn one_in(&self, n: u64) -> bool {

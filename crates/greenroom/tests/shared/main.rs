@@ -7,6 +7,9 @@
 #![deny(unsafe_code)]
 #![allow(missing_docs)]
 
+#[path = "../core/dice.rs"]
+#[expect(dead_code, reason = "shared with other suites, which use the rest")]
+mod dice;
 #[path = "../sync/scenes.rs"]
 #[allow(dead_code, reason = "another test program has the rest")]
 mod scenes;

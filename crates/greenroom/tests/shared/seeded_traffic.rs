@@ -19,29 +19,16 @@ use greenroom::{
     with_timeout, yield_now,
 };
 
-use crate::seeds::with_seeds;
+use crate::{dice::Dice, seeds::with_seeds};
 
 const HUBS: u64 = 3;
 const THREADS: u64 = 6;
 const STEPS: u64 = 25;
 const PERMITS: usize = 2;
 
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// A limit of time that is mostly over while there is something to wait for.
-    fn moment(&mut self) -> Duration {
-        Duration::from_micros(self.below(200))
-    }
+/// A limit of time that is mostly over while there is something to wait for.
+fn moment(dice: &Dice) -> Duration {
+    Duration::from_micros(dice.below(200) as u64)
 }
 
 /// Counts the items that are alive.
@@ -110,17 +97,17 @@ impl Drop for Sending<'_> {
     }
 }
 
-fn send(dice: &mut Dice, shared: &Shared, sender: &Sender<Item>) {
+fn send(dice: &Dice, shared: &Shared, sender: &Sender<Item>) {
     let mut sending = Sending(&shared.world, false);
     let item = Item::new(&shared.world);
     let sent = match dice.below(4) {
         0 => sender.try_send(item).is_ok(),
         1 => {
-            let moment = dice.moment();
+            let moment = moment(dice);
             sender.send_timeout(item, moment).is_ok()
         }
         // For not much longer than a moment: if nobody receives any more, nobody ever will.
-        2 => with_timeout(dice.moment(), || sender.send(item).is_ok()).unwrap_or_else(|_| {
+        2 => with_timeout(moment(dice), || sender.send(item).is_ok()).unwrap_or_else(|_| {
             shared.world.items_unknown.fetch_add(1, Ordering::Relaxed);
             false
         }),
@@ -130,8 +117,8 @@ fn send(dice: &mut Dice, shared: &Shared, sender: &Sender<Item>) {
     shared.world.items_sent.fetch_add(usize::from(sent), Ordering::Relaxed);
 }
 
-fn receive(dice: &mut Dice, shared: &Shared, receiver: &Receiver<Item>) {
-    let moment = dice.moment();
+fn receive(dice: &Dice, shared: &Shared, receiver: &Receiver<Item>) {
+    let moment = moment(dice);
     let item = match dice.below(3) {
         0 => receiver.try_recv().ok(),
         1 => receiver.recv_timeout(moment).ok(),
@@ -140,9 +127,9 @@ fn receive(dice: &mut Dice, shared: &Shared, receiver: &Receiver<Item>) {
     shared.world.items_received.fetch_add(usize::from(item.is_some()), Ordering::Relaxed);
 }
 
-fn acquire(dice: &mut Dice, shared: &Shared) {
-    let (world, many) = (&shared.world, 1 + dice.below(2) as usize);
-    let moment = dice.moment();
+fn acquire(dice: &Dice, shared: &Shared) {
+    let (world, many) = (&shared.world, 1 + dice.below(2));
+    let moment = moment(dice);
     let permit = match dice.below(3) {
         0 => shared.permits.try_acquire_many(many),
         1 => shared.permits.acquire_many_timeout(many, moment).ok(),
@@ -154,8 +141,8 @@ fn acquire(dice: &mut Dice, shared: &Shared) {
     }
 }
 
-fn lock(dice: &mut Dice, shared: &Shared) {
-    let moment = dice.moment();
+fn lock(dice: &Dice, shared: &Shared) {
+    let moment = moment(dice);
     let guard = match dice.below(3) {
         0 => match shared.lock.try_lock() {
             Err(TryLockError::WouldBlock) => None,
@@ -179,41 +166,42 @@ fn lock(dice: &mut Dice, shared: &Shared) {
     }
 }
 
-fn rest(dice: &mut Dice) {
+fn rest(dice: &Dice) {
     match dice.below(4) {
-        0 => sleep(dice.moment()),
+        0 => sleep(moment(dice)),
         1 => yield_now(),
         _ => {}
     }
 }
 
-fn live(mut dice: Dice, shared: &Shared, sender: &Sender<Item>, receiver: &Receiver<Item>) {
+fn live(dice: &Dice, shared: &Shared, sender: &Sender<Item>, receiver: &Receiver<Item>) {
     for _ in 0..STEPS {
         match dice.below(8) {
-            0..3 => send(&mut dice, shared, sender),
-            3..6 => receive(&mut dice, shared, receiver),
-            6 => acquire(&mut dice, shared),
-            _ => lock(&mut dice, shared),
+            0..3 => send(dice, shared, sender),
+            3..6 => receive(dice, shared, receiver),
+            6 => acquire(dice, shared),
+            _ => lock(dice, shared),
         }
     }
 }
 
 /// Has threads live on this hub, and kills some of them.
 fn hub(seed: u64, shared: &Arc<Shared>, sender: &Sender<Item>, receiver: &Receiver<Item>) {
-    let mut dice = Dice(seed);
+    let dice = Dice::from_seed(seed);
     let threads: Vec<JoinHandle<()>> = (0..THREADS)
         .map(|n| {
             let (sender, receiver) = (sender.clone(), receiver.clone());
-            let (shared, dice) = (Arc::clone(shared), Dice(seed * 1000 + n));
-            spawn(move || live(dice, &shared, &sender, &receiver))
+            let shared = Arc::clone(shared);
+            let dice = Dice::from_seed(seed * 1000 + n);
+            spawn(move || live(&dice, &shared, &sender, &receiver))
         })
         .collect();
     let doomed: Vec<bool> = threads.iter().map(|_| dice.below(3) == 0).collect();
-    sleep(dice.moment());
+    sleep(moment(&dice));
     for (thread, doomed) in threads.into_iter().zip(doomed) {
         if doomed {
             thread.thread().kill();
-            sleep(dice.moment());
+            sleep(moment(&dice));
         }
         match thread.join() {
             Ok(()) => {}
@@ -226,7 +214,7 @@ fn hub(seed: u64, shared: &Arc<Shared>, sender: &Sender<Item>, receiver: &Receiv
 #[test]
 fn seeded_traffic_between_hubs_is_accounted_for() {
     with_seeds(25, |seed| {
-        let mut dice = Dice(seed);
+        let dice = Dice::from_seed(seed);
         let world = Arc::new(World::default());
         let shared = Arc::new(Shared {
             world: Arc::clone(&world),
@@ -236,7 +224,7 @@ fn seeded_traffic_between_hubs_is_accounted_for() {
         });
         let (sender, receiver) = match dice.below(4) {
             3 => channel::unbounded(),
-            capacity => channel::bounded(capacity as usize),
+            capacity => channel::bounded(capacity),
         };
         thread::scope(|scope| {
             for n in 0..HUBS {
@@ -245,8 +233,7 @@ fn seeded_traffic_between_hubs_is_accounted_for() {
             }
             // And a plain OS thread, which has no green threads.
             let (shared, sender, receiver) = (&shared, sender.clone(), receiver.clone());
-            let dice = Dice(seed + 77);
-            scope.spawn(move || live(dice, shared, &sender, &receiver));
+            scope.spawn(move || live(&Dice::from_seed(seed + 77), shared, &sender, &receiver));
         });
         drop(sender);
         let rest = receiver.try_iter().count();

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 #![allow(missing_docs)]
 
+#[path = "../core/dice.rs"]
+mod dice;
 #[path = "../core/seeds.rs"]
 mod seeds;
 #[path = "../core/trace.rs"]

@@ -16,28 +16,10 @@ use greenroom::{
     with_timeout, yield_now,
 };
 
-use crate::seeds::with_seeds;
+use crate::{dice::Dice, seeds::with_seeds};
 
 /// Scopes and links inside of each other, at most.
 const DEPTH_MAX: u32 = 4;
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Dice(Rc<Cell<u64>>);
-
-impl Dice {
-    fn below(&self, bound: u64) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn time(&self) -> Duration {
-        Duration::from_millis(self.below(20))
-    }
-}
 
 /// What is lent to the threads of a scope, and tells by something that outlives it whether it is there.
 struct Lent {
@@ -128,7 +110,7 @@ fn add<'scope, 'env>(
                 let another = Borrower::of(lent, late);
                 s.spawn(move || {
                     another.look();
-                    sleep(dice.time());
+                    sleep(dice.ms_below(20));
                     another.look();
                 });
             }
@@ -155,20 +137,20 @@ fn add<'scope, 'env>(
 
 fn live(dice: &Dice, late: &Rc<Cell<u32>>, depth: u32) {
     if depth >= DEPTH_MAX {
-        return sleep(dice.time());
+        return sleep(dice.ms_below(20));
     }
     match dice.below(14) {
         0 => yield_now(),
-        1 => sleep(dice.time()),
-        2 => drop(with_timeout(dice.time(), || live(dice, late, depth + 1))),
+        1 => sleep(dice.ms_below(20)),
+        2 => drop(with_timeout(dice.ms_below(20), || live(dice, late, depth + 1))),
         3 => drop(with_timeout(Duration::ZERO, || open(dice, late, depth + 1))),
-        4 => drop(catch_unwind(AssertUnwindSafe(|| sleep(dice.time())))),
+        4 => drop(catch_unwind(AssertUnwindSafe(|| sleep(dice.ms_below(20))))),
         5 => drop(catch_unwind(AssertUnwindSafe(|| open(dice, late, depth + 1)))),
         6 => drop(catch_unwind(AssertUnwindSafe(|| {
             let _opens = Acts(|| {
                 drop(catch_unwind(AssertUnwindSafe(|| open(dice, late, DEPTH_MAX - 1))));
             });
-            sleep(dice.time());
+            sleep(dice.ms_below(20));
         }))),
         7 => {
             let (dice, late) = (dice.clone(), Rc::clone(late));
@@ -190,7 +172,7 @@ fn seeded_what_scopes_lend_is_there_as_long_as_anybody_borrows_it() {
     std::panic::set_hook(Box::new(|_| {}));
     with_seeds(300, |seed| {
         testing::run_seeded(seed, move || {
-            let dice = Dice(Rc::new(Cell::new(seed)));
+            let dice = Dice::from_seed(seed);
             let late = Rc::new(Cell::new(0));
             let parents: Vec<_> = (0..5)
                 .map(|_| {
@@ -203,9 +185,9 @@ fn seeded_what_scopes_lend_is_there_as_long_as_anybody_borrows_it() {
                 })
                 .collect();
             for _ in 0..10 {
-                let _ = catch_unwind(AssertUnwindSafe(|| sleep(dice.time())));
+                let _ = catch_unwind(AssertUnwindSafe(|| sleep(dice.ms_below(20))));
                 match dice.below(8) {
-                    0..3 => drop(parents[dice.below(5) as usize].kill()),
+                    0..3 => drop(parents[dice.below(5)].kill()),
                     3 => drop(catch_unwind(AssertUnwindSafe(|| open(&dice, &late, 1)))),
                     4 if dice.below(5) == 0 => hub::abort(),
                     5 => drop(dump()),

@@ -7,27 +7,9 @@ use greenroom::{
     JoinHandle, hub, scope, sleep, spawn, testing, thread::End, with_timeout, yield_now,
 };
 
-use crate::seeds::with_seeds;
+use crate::{dice::Dice, seeds::with_seeds};
 
 const MS: Duration = Duration::from_millis(1);
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn time(&mut self) -> Duration {
-        u32::try_from(self.below(20)).unwrap() * MS
-    }
-}
 
 /// What is counted of one run.
 #[derive(Default)]
@@ -54,29 +36,29 @@ impl Drop for Alive {
 }
 
 /// One life: waits, limits and scopes, some deep.
-fn live(dice: &mut Dice, counts: &Rc<Counts>, depth: u32) {
+fn live(dice: &Dice, counts: &Rc<Counts>, depth: u32) {
     let _alive = Alive::new(counts);
     for _ in 0..=dice.below(4) {
         match dice.below(if depth < 3 { 6 } else { 3 }) {
             0 => yield_now(),
-            1 => sleep(dice.time()),
+            1 => sleep(dice.ms_below(20)),
             2 => {
-                let (limit, nap) = (dice.time(), dice.time());
+                let (limit, nap) = (dice.ms_below(20), dice.ms_below(20));
                 let _ = with_timeout(limit, || sleep(nap));
             }
             3 => {
-                let time = dice.time();
+                let time = dice.ms_below(20);
                 let _ = with_timeout(time, || live(dice, counts, depth + 1));
             }
             4 => {
                 let borrowed = Cell::new(0);
                 scope(|s| {
                     for _ in 0..dice.below(4) {
-                        let mut dice = Dice(dice.below(u64::MAX));
+                        let dice = dice.split();
                         let borrowed = &borrowed;
                         s.spawn(move || {
                             borrowed.set(borrowed.get() + 1);
-                            live(&mut dice, counts, depth + 1);
+                            live(&dice, counts, depth + 1);
                             borrowed.set(borrowed.get() - 1);
                         });
                     }
@@ -84,9 +66,9 @@ fn live(dice: &mut Dice, counts: &Rc<Counts>, depth: u32) {
                 assert_eq!(borrowed.get(), 0, "nobody was killed, and all have ended");
             }
             _ => {
-                let mut dice = Dice(dice.below(u64::MAX));
+                let dice = dice.split();
                 let counts = Rc::clone(counts);
-                let child = spawn(move || live(&mut dice, &counts, depth + 1));
+                let child = spawn(move || live(&dice, &counts, depth + 1));
                 if dice_says_kill(&child) {
                     drop(child.join());
                 }
@@ -108,19 +90,19 @@ fn dice_says_kill(child: &JoinHandle<()>) -> bool {
 fn seeded_stops_leave_nobody_and_nothing() {
     with_seeds(200, |seed| {
         testing::run_seeded(seed, move || {
-            let mut dice = Dice(seed);
+            let dice = Dice::from_seed(seed);
             let counts = Rc::<Counts>::default();
             let threads: Vec<_> = (0..10)
                 .map(|_| {
-                    let mut dice = Dice(dice.below(u64::MAX));
+                    let dice = dice.split();
                     let theirs = Rc::clone(&counts);
-                    spawn(move || live(&mut dice, &theirs, 0))
+                    spawn(move || live(&dice, &theirs, 0))
                 })
                 .collect();
             let mut killed = vec![false; threads.len()];
             for _ in 0..10 {
-                sleep(dice.time());
-                let index = dice.below(threads.len() as u64) as usize;
+                sleep(dice.ms_below(20));
+                let index = dice.below(threads.len());
                 let thread = &threads[index];
                 match dice.below(3) {
                     0 => killed[index] |= thread.kill(),

@@ -9,6 +9,8 @@
 mod scenes;
 #[path = "../core/seeds.rs"]
 mod seeds;
+#[path = "../core/trace.rs"]
+#[expect(dead_code, reason = "shared with another suite, which uses the rest")]
 mod trace;
 
 mod gate;

@@ -2,7 +2,7 @@
 //!
 //! Knows the world; nobody else.
 
-use std::{cell::Cell, rc::Rc, sync::PoisonError};
+use std::{cell::Cell, rc::Rc, sync::PoisonError, time::Duration};
 
 use greenroom::{scope, sleep, sync::Select, with_timeout, yield_now};
 
@@ -47,9 +47,9 @@ impl Actor {
 
     pub(crate) fn live(&mut self, deeds: u64) {
         for _ in 0..deeds {
-            let deed = DEEDS[self.dice.below(DEEDS.len() as u64) as usize];
+            let deed = DEEDS[self.dice.below(DEEDS.len())];
             if self.dice.below(3) == 0 {
-                let limit = self.dice.time();
+                let limit = self.time();
                 // Whether it was in time is all the same: the world must be in order after it.
                 let _ = with_timeout(limit, || deed(self));
             } else {
@@ -61,11 +61,16 @@ impl Actor {
         }
     }
 
+    /// Up to ten milliseconds, often none.
+    fn time(&self) -> Duration {
+        self.dice.ms_below(20).saturating_sub(Duration::from_millis(9))
+    }
+
     fn nap(&mut self) {
         match self.dice.below(3) {
             0 => {}
             1 => yield_now(),
-            _ => sleep(self.dice.time()),
+            _ => sleep(self.time()),
         }
     }
 
@@ -82,7 +87,7 @@ impl Actor {
     fn wait_for_a_turn(&mut self) {
         let world = Rc::clone(&self.world);
         let guard = world.mutex.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.dice.time();
+        let limit = self.time();
         let waited = world.turned.wait_timeout(guard, limit);
         let (_guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let _inside = world.in_mutex.enter(1);
@@ -110,7 +115,7 @@ impl Actor {
 
     fn acquire(&mut self) {
         let world = Rc::clone(&self.world);
-        let limit = self.dice.time();
+        let limit = self.time();
         let permit = if self.dice.below(2) == 0 {
             world.semaphore.acquire_timeout(limit).ok()
         } else {
@@ -131,14 +136,14 @@ impl Actor {
 
     fn acquire_capped(&mut self) {
         let taken = &self.world.capped_taken;
-        if self.world.capped.acquire_timeout(self.dice.time()).is_ok() {
+        if self.world.capped.acquire_timeout(self.time()).is_ok() {
             taken.set(taken.get() + 1);
         }
     }
 
     fn release_capped(&mut self) {
         let taken = &self.world.capped_taken;
-        if self.world.capped.release_timeout(self.dice.time()).is_ok() {
+        if self.world.capped.release_timeout(self.time()).is_ok() {
             taken.set(taken.get() - 1);
         }
     }
@@ -150,7 +155,7 @@ impl Actor {
     }
 
     fn hear_event(&mut self) {
-        if let Ok(value) = self.world.event.wait_timeout(self.dice.time()) {
+        if let Ok(value) = self.world.event.wait_timeout(self.time()) {
             assert_eq!(value, 7);
         }
     }
@@ -166,13 +171,13 @@ impl Actor {
     }
 
     fn channel(&mut self) -> usize {
-        self.dice.below(self.world.channels.len() as u64) as usize
+        self.dice.below(self.world.channels.len())
     }
 
     fn send(&mut self) {
         let world = Rc::clone(&self.world);
         let Channel { sender, .. } = &world.channels[self.channel()];
-        let (item, limit) = (world.ledger.item(), self.dice.time());
+        let (item, limit) = (world.ledger.item(), self.time());
         match self.dice.below(2) {
             0 => drop(sender.try_send(item)),
             _ => drop(sender.send_timeout(item, limit)),
@@ -182,7 +187,7 @@ impl Actor {
     fn receive(&mut self) {
         let world = Rc::clone(&self.world);
         let Channel { receiver, .. } = &world.channels[self.channel()];
-        let limit = self.dice.time();
+        let limit = self.time();
         match self.dice.below(3) {
             0 => drop(receiver.try_recv()),
             _ => drop(receiver.recv_timeout(limit)),
@@ -192,7 +197,7 @@ impl Actor {
     fn select(&mut self) {
         let world = Rc::clone(&self.world);
         let (from, to) = (self.channel(), self.channel());
-        let (mut item, limit) = (Some(world.ledger.item()), self.dice.time());
+        let (mut item, limit) = (Some(world.ledger.item()), self.time());
         let received: Result<Option<Item>, _> = Select::new()
             .recv(&world.channels[from].receiver, Result::ok)
             .send(&world.channels[to].sender, &mut item, |_| None)
@@ -205,7 +210,7 @@ impl Actor {
     }
 
     fn put(&mut self) {
-        let (item, limit) = (self.world.ledger.item(), self.dice.time());
+        let (item, limit) = (self.world.ledger.item(), self.time());
         let queue = &self.world.queue;
         match self.dice.below(3) {
             0 => drop(queue.try_put(item)),
@@ -216,7 +221,7 @@ impl Actor {
 
     fn get(&mut self) {
         let world = Rc::clone(&self.world);
-        let limit = self.dice.time();
+        let limit = self.time();
         if let Ok(item) = world.queue.get_timeout(limit) {
             let done = Done(|| world.queue.task_done().unwrap());
             self.nap();
@@ -226,7 +231,7 @@ impl Actor {
 
     fn get_first(&mut self) {
         let world = Rc::clone(&self.world);
-        let limit = self.dice.time();
+        let limit = self.time();
         if let Ok(item) = world.sorted.get_timeout(limit) {
             let done = Done(|| world.sorted.task_done().unwrap());
             if let Ok(next) = world.sorted.try_get() {
@@ -240,7 +245,7 @@ impl Actor {
 
     fn borrow_a_thing(&mut self) {
         let world = Rc::clone(&self.world);
-        let limit = self.dice.time();
+        let limit = self.time();
         let thing = match self.dice.below(2) {
             0 => world.things.get().ok(),
             _ => world.things.get_timeout(limit).ok(),
@@ -255,7 +260,7 @@ impl Actor {
 
     fn work_in_the_pool(&mut self) {
         let world = Rc::clone(&self.world);
-        let (inner, time) = (Rc::clone(&world), self.dice.time());
+        let (inner, time) = (Rc::clone(&world), self.time());
         let member = world.workers.spawn(move || {
             let _inside = inner.working.enter(MEMBERS);
             sleep(time);

@@ -6,10 +6,11 @@
 #![deny(unsafe_code)]
 #![allow(missing_docs)]
 
+#[path = "../core/dice.rs"]
+mod dice;
 #[path = "../core/seeds.rs"]
 mod seeds;
 
 mod actor;
-mod dice;
 mod seeded_toolbox;
 mod world;

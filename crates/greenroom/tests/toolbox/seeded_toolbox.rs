@@ -14,7 +14,7 @@ const DEEDS: u64 = 12;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn play(seed: u64) {
-    let mut dice = Dice::new(seed);
+    let dice = Dice::from_seed(seed);
     let world = World::new();
     let threads: Vec<_> = (0..ACTORS)
         .map(|_| {
@@ -24,8 +24,8 @@ fn play(seed: u64) {
         .collect();
     let mut killed = vec![false; ACTORS];
     for _ in 0..dice.below(10) {
-        sleep(dice.time());
-        let index = dice.below(ACTORS as u64) as usize;
+        sleep(dice.ms_below(11));
+        let index = dice.below(ACTORS);
         killed[index] |= threads[index].kill();
     }
     for (thread, killed) in threads.into_iter().zip(killed) {
