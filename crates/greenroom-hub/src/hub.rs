@@ -12,7 +12,7 @@ use crate::{
     Backend, Chance, Clock, Instant, Interest, ListenError, ListenerKey, Mailbox, Readiness,
     SourceKey, TimerKey, Waiter, WakeId,
     fork::ForkWatch,
-    listeners::Listeners,
+    listeners::{Listeners, Manner},
     mailbox::{Expected, Inbox},
     poller::{Bell, Event, Poller},
     ready::Ready,
@@ -265,10 +265,47 @@ impl<W: Waiter> Hub<W> {
         waiter: W,
         lasting: bool,
     ) -> Result<ListenerKey, ListenError<W>> {
+        self.listen_fd_as(
+            fd,
+            interest,
+            waiter,
+            if lasting { Manner::Lasting } else { Manner::Once },
+        )
+    }
+
+    /// As [`listen_fd`](Hub::listen_fd) for one wake-up, but behind others who wait for the same fd
+    /// and direction, whether or not that is
+    /// [allowed](Hub::allow_multiple_waiters): for those who cannot know of each other.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Io`] as above.
+    pub fn listen_fd_in_line(
+        &mut self,
+        fd: RawFd,
+        interest: Interest,
+        waiter: W,
+    ) -> Result<ListenerKey, ListenError<W>> {
+        self.listen_fd_as(fd, interest, waiter, Manner::InLine)
+    }
+
+    fn listen_fd_as(
+        &mut self,
+        fd: RawFd,
+        interest: Interest,
+        waiter: W,
+        manner: Manner,
+    ) -> Result<ListenerKey, ListenError<W>> {
         self.notice_fork();
         self.refuse_own(fd)?;
         let (poller, ready) = (&mut self.poller, &mut self.ready);
-        self.listeners.listen_fd(fd, interest, waiter, lasting, poller, ready)
+        self.listeners.listen_fd(fd, interest, waiter, manner, poller, ready)
+    }
+
+    /// True in a forked child that has not yet made this hub its own: until the next call that
+    /// changes what the hub asks of the kernel, it is its parent's.
+    pub fn is_parents(&self) -> bool {
+        self.fork.forked()
     }
 
     /// The hub's own fds are nobody else's to wait for. Who asks has the number of a file that was

@@ -82,6 +82,17 @@ struct Source<W> {
     write: Direction<W>,
 }
 
+/// How somebody listens at an fd that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// For one wake-up, and alone unless several are allowed.
+    Once,
+    /// For one wake-up, behind whoever listens already.
+    InLine,
+    /// Until it is removed; woken once a turn while the fd is ready.
+    Lasting,
+}
+
 /// What the poller has made of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -253,14 +264,13 @@ impl<W: Waiter> Listeners<W> {
         }
     }
 
-    /// Lets `waiter` listen at any fd; what is ready now counts. A `lasting` listener stays until
-    /// it is removed and is woken once a turn while the fd is ready.
+    /// Lets `waiter` listen at any fd; what is ready now counts.
     pub(crate) fn listen_fd(
         &mut self,
         fd: RawFd,
         interest: Interest,
         waiter: W,
-        lasting: bool,
+        manner: Manner,
         poller: &mut Poller,
         ready: &mut Ready<W>,
     ) -> Result<ListenerKey, ListenError<W>> {
@@ -270,8 +280,11 @@ impl<W: Waiter> Listeners<W> {
         };
         // Whether the place is really taken is known only when the poller was asked: its holder
         // may wait for a file that is gone.
-        let place = self.refuse_second(key, interest);
-        let listener = self.add(key, interest, waiter, lasting);
+        let place = match manner {
+            Manner::InLine => Ok(()),
+            Manner::Once | Manner::Lasting => self.refuse_second(key, interest),
+        };
+        let listener = self.add(key, interest, waiter, manner == Manner::Lasting);
         match self.ask(key, poller) {
             Ok(Asked::SameFile) => match place {
                 Ok(()) => Ok(listener),
@@ -283,7 +296,7 @@ impl<W: Waiter> Listeners<W> {
             Ok(Asked::OtherFile) => {
                 let waiter = self.take(listener).expect("it was added a moment ago");
                 self.forget(key, ready);
-                self.listen_fd(fd, interest, waiter, lasting, poller, ready)
+                self.listen_fd(fd, interest, waiter, manner, poller, ready)
             }
             Err(error) => {
                 self.take(listener);

@@ -58,6 +58,8 @@ pub mod io;
 pub mod net;
 mod offload;
 
+pub mod foreign;
+
 pub mod process;
 pub mod signal;
 

@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use greenroom_hub::Wake;
+use greenroom_hub::{Wake, WakeId};
 
 use crate::{
     hub::local::local,
-    thread::{Blocked, park},
+    thread::{Blocked, park, throw::Refusal},
 };
 
 /// Helper OS threads at most, unless `GREENROOM_OFFLOAD_THREADS` says otherwise.
@@ -69,24 +69,54 @@ where
     if panicking() {
         return f();
     }
-    let slot: Arc<Mutex<Option<Outcome<T>>>> = Arc::default();
+    let slot = Slot::default();
     let result = Arc::clone(&slot);
-    let wake = park::until_posted(Blocked::Offload(what), None, |id| {
-        // Asked for after the wait was announced: a child of a fork has a new one from then on.
-        let mailbox = local().hub.borrow().mailbox();
-        helpers().submit(Box::new(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(f));
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-            drop(result);
-            mailbox.wake(id);
-        }));
-    });
+    let wake = park::until_posted(Blocked::Offload(what), None, |id| submit(f, result, id));
     match wake {
         Ok(Wake::Called) => {}
         Ok(Wake::Orphaned) => panic!("{what} was lost: the process forked, without its helpers"),
         Ok(wake) => unreachable!("offloaded work is not ended by {wake:?}"),
         Err(park::Unwinding) => unreachable!("nobody who unwinds comes here"),
     }
+    outcome(&slot)
+}
+
+/// [`offload_named`] beneath frames that cannot be unwound. `None` if the process forked meanwhile.
+pub(crate) fn offload_or_refused<F, T>(
+    what: &'static &'static str,
+    f: F,
+) -> Result<Option<T>, Refusal>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let slot = Slot::default();
+    let result = Arc::clone(&slot);
+    let blocked = Blocked::Offload(what);
+    let wake = park::until_posted_or_refused(blocked, None, |id| submit(f, result, id))?;
+    Ok((wake == Wake::Called).then(|| outcome(&slot)))
+}
+
+/// Where a helper leaves what came out.
+type Slot<T> = Arc<Mutex<Option<Outcome<T>>>>;
+
+/// Has `f` done, and the waiter of `id` woken then.
+fn submit<F, T>(f: F, result: Slot<T>, id: WakeId)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // Asked for after the wait was announced: a child of a fork has a new one from then on.
+    let mailbox = local().hub.borrow().mailbox();
+    helpers().submit(Box::new(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(f));
+        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        drop(result);
+        mailbox.wake(id);
+    }));
+}
+
+fn outcome<T>(slot: &Slot<T>) -> T {
     let outcome = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     match outcome.expect("who calls has left an outcome") {
         Ok(value) => value,

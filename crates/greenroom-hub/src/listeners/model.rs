@@ -397,7 +397,7 @@ impl Account {
             fd,
             interest,
             caller.clone(),
-            lasting,
+            if lasting { Manner::Lasting } else { Manner::Once },
             &mut self.poller,
             &mut self.ready,
         );

@@ -125,6 +125,10 @@ pub(crate) struct Control {
     pub(crate) throws: Cell<u32>,
     /// Waits that may not be thrown out of, for what they wait for borrows from this stack.
     pub(crate) holds_out: Cell<bool>,
+    /// Foreign code on it blocks the OS thread instead of waiting.
+    pub(crate) stays: Cell<bool>,
+    /// Waits of foreign code that were refused in a row.
+    pub(crate) refusals: Cell<u8>,
     /// Killed before it started, by somebody who wanted only that.
     pub(crate) cancelled: Cell<bool>,
     /// Which of several sources ended its wait.
@@ -159,6 +163,8 @@ impl Control {
             limit: Cell::new(Limit::NONE),
             throws: Cell::new(0),
             holds_out: Cell::new(false),
+            stays: Cell::new(false),
+            refusals: Cell::new(0),
             cancelled: Cell::new(false),
             source: Cell::new(0),
             end: Cell::new(End::Returned),

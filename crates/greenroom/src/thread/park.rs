@@ -14,7 +14,12 @@ use greenroom_hub::{
 use crate::{
     debug::trace,
     hub::local::{Local, local},
-    thread::{Blocked, Control, Waiter, errno::Errno, run, throw::throw_if_asked},
+    thread::{
+        Blocked, Control, Waiter,
+        errno::Errno,
+        run,
+        throw::{Refusal, refusal, throw_if_asked},
+    },
 };
 
 /// The thread unwinds, so nothing can be waited for: a switch in a destructor would let others run
@@ -113,6 +118,71 @@ pub(crate) fn until_ready(
     Ok(Ok(if is_same_file { wake } else { Wake::Closed }))
 }
 
+// Beneath frames that cannot be unwound: the same waits, which end by a refusal instead of a throw.
+
+/// As [`until`].
+pub(crate) fn until_or_refused(deadline: Instant) -> Result<Wake, Refusal> {
+    let me = Me::beneath()?;
+    let _timer = me.arm(Some(deadline));
+    me.leave_unless_refused(Blocked::Sleep)
+}
+
+/// As [`until_called`].
+pub(crate) fn until_called_or_refused(
+    blocked: Blocked,
+    announce: impl FnOnce(Waiter),
+) -> Result<Wake, Refusal> {
+    let me = Me::beneath()?;
+    announce(me.waiter());
+    me.leave_unless_refused(blocked)
+}
+
+/// As [`until_posted`].
+pub(crate) fn until_posted_or_refused(
+    blocked: Blocked,
+    deadline: Option<Instant>,
+    announce: impl FnOnce(WakeId),
+) -> Result<Wake, Refusal> {
+    let me = Me::beneath()?;
+    let id = me.local().hub.borrow_mut().expect(me.waiter());
+    let _expected = Expected { local: me.local(), id };
+    announce(id);
+    let _timer = me.arm(deadline);
+    me.leave_unless_refused(blocked)
+}
+
+/// As [`until_ready`] of a foreign fd; behind others who wait for it.
+pub(crate) fn until_ready_or_refused(
+    fd: RawFd,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<Result<Wake, ListenError<Waiter>>, Refusal> {
+    let me = Me::beneath()?;
+    let local = me.local();
+    let listener = local.hub.borrow_mut().listen_fd_in_line(fd, interest, me.waiter());
+    let key = match listener {
+        Ok(key) => key,
+        Err(error) => return Ok(Err(error)),
+    };
+    let _listener = Listener { local, key };
+    let _timer = me.arm(deadline);
+    let wake = me.leave_unless_refused(Blocked::Fd(fd, interest))?;
+    let is_same_file = local.hub.borrow().is_attached(key.source());
+    Ok(Ok(if is_same_file { wake } else { Wake::Closed }))
+}
+
+/// As [`yield_now`], also for somebody who is to be thrown out.
+pub(crate) fn yield_beneath(local: &'static Local) {
+    let Some(fiber) = Fiber::<Control>::current() else { return };
+    if panicking() {
+        return;
+    }
+    local.hub.borrow_mut().queue(Waiter::Thread(fiber));
+    let errno = Errno::keep(&local.errno);
+    stop(local);
+    drop(errno);
+}
+
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that
 /// could end it but its turn.
 // As for `Me::park`.
@@ -144,8 +214,18 @@ pub(crate) fn yield_now(local: &'static Local) {
     }
 }
 
+/// Lets time pass for somebody who is to be thrown out and does not go, so that it does not hurt the others.
+#[cold]
+pub(crate) fn pause(local: &'static Local, deadline: Instant) {
+    let Some(fiber) = Fiber::<Control>::current() else { return };
+    let me = Me::Green(fiber, local);
+    let _timer = me.arm(Some(deadline));
+    // Refused before, and now as well: that it waited is all that counts.
+    let _ = me.leave_unless_refused(Blocked::Sleep);
+}
+
 /// Calls in a row that one may make without waiting before the others get their turn.
-const CALLS_IN_A_ROW_MAX: u32 = 128;
+pub(crate) const CALLS_IN_A_ROW_MAX: u32 = 128;
 
 /// Counts a call that may have to wait, before it is made. Somebody whose data never ends would
 /// otherwise hold the loop for as long as it keeps coming.
@@ -192,6 +272,21 @@ impl Me {
         }
     }
 
+    /// Who is about to wait beneath frames that cannot be unwound.
+    fn beneath() -> Result<Me, Refusal> {
+        if panicking() {
+            return Err(Refusal::Unwinding);
+        }
+        let local = local();
+        let Some(fiber) = Fiber::<Control>::current() else {
+            unreachable!("only green threads wait beneath others")
+        };
+        match refusal(&fiber) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Me::Green(fiber, local)),
+        }
+    }
+
     #[inline]
     fn local(&self) -> &'static Local {
         match self {
@@ -212,6 +307,24 @@ impl Me {
         let deadline = deadline.filter(|&deadline| deadline != Instant::NEVER);
         let key = deadline.map(|deadline| local.hub.borrow_mut().arm(deadline, self.waiter()));
         Timer { local, key }
+    }
+
+    /// Leaves this stack until somebody has called. Who is to be thrown out hears that instead, unless the
+    /// wait ended by what was waited for.
+    fn leave_unless_refused(&self, blocked: Blocked) -> Result<Wake, Refusal> {
+        let Me::Green(fiber, local) = self else {
+            unreachable!("only green threads wait beneath others")
+        };
+        let now = local.hub.borrow().now();
+        fiber.park(blocked, now);
+        let errno = Errno::keep(&local.errno);
+        stop(local);
+        drop(errno);
+        let wake = fiber.unpark();
+        match refusal(fiber) {
+            Some(refusal) if wake == Wake::Expired => Err(refusal),
+            _ => Ok(wake),
+        }
     }
 
     /// Leaves this stack, or on the root runs the loop, until somebody has called.

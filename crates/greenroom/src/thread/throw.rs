@@ -73,6 +73,29 @@ fn throw(control: &Control) {
     }));
 }
 
+/// Why a wait that cannot be thrown out of ends, or does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The thread unwinds, and nothing may switch.
+    Unwinding,
+    /// Its limit of time is over.
+    TimeIsOver,
+    /// It was killed.
+    Killed,
+}
+
+/// Whether whoever runs on this control block is to be thrown out, which must wait until its frames
+/// can be unwound.
+#[inline]
+pub(super) fn refusal(control: &Control) -> Option<Refusal> {
+    match control.throw.get() {
+        Throw::No => None,
+        _ if control.holds_out.get() => None,
+        Throw::TimeIsOver => Some(Refusal::TimeIsOver),
+        Throw::Killed => Some(Refusal::Killed),
+    }
+}
+
 /// A throw has arrived, or its reason is gone; `limit` is in force from here on.
 pub(crate) fn land(control: &Control, limit: Limit, now: impl FnOnce() -> Instant) {
     control.limit.set(limit);

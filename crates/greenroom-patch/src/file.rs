@@ -1,0 +1,101 @@
+//! What the kernel says of an fd: what kind of file it is, and how its user wants to wait.
+//!
+//! Keeps nothing, so nothing goes stale. Never waits.
+//!
+//! # Safety
+//!
+//! An fd is borrowed by its number for the length of one system call, which tolerates any number.
+
+#![allow(unsafe_code)]
+
+use std::{
+    os::fd::{BorrowedFd, RawFd},
+    time::Duration,
+};
+
+use greenroom::io::Interest;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FileType, OFlags, fcntl_getfl, fstat},
+    net::{
+        SocketType,
+        sockopt::{Timeout, socket_timeout, socket_type},
+    },
+};
+
+use crate::raw::{Errno, Result};
+
+/// A number as rustix takes it. Negative ones are nobody's.
+fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>> {
+    if fd < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: not -1; whether it is open the kernel is about to say, and nothing is kept.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Standard input, output and error are never waited for: std holds a lock of the OS thread meanwhile, which
+/// its siblings would find taken, or worse, open.
+pub(crate) fn is_standard(fd: RawFd) -> bool {
+    (0..=2).contains(&fd)
+}
+
+/// Whether a file can make anyone wait, and epoll can tell when it does not any more: pipes, sockets, and what
+/// has no file type at all, such as an eventfd. Not so regular files; nor devices, among them
+/// terminals and the sources of random numbers.
+pub(crate) fn can_wait(fd: RawFd) -> bool {
+    let Ok(stat) = borrow(fd).and_then(|fd| Ok(fstat(fd)?)) else { return false };
+    let has_no_type = stat.st_mode & 0o170_000 == 0;
+    has_no_type
+        || matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
+}
+
+/// Whether the user wants to hear "would block".
+pub(crate) fn is_nonblocking(fd: RawFd) -> Result<bool> {
+    Ok(fcntl_getfl(borrow(fd)?)?.contains(OFlags::NONBLOCK))
+}
+
+/// How long a call in this direction may wait: what the user set by `SO_RCVTIMEO` or `SO_SNDTIMEO`.
+/// `None` is for ever, and for all that is no socket.
+pub(crate) fn timeout(fd: RawFd, interest: Interest) -> Option<Duration> {
+    let which = match interest {
+        Interest::Read => Timeout::Recv,
+        Interest::Write => Timeout::Send,
+    };
+    socket_timeout(borrow(fd).ok()?, which).ok().flatten()
+}
+
+/// Whether bytes of one write may be read by several reads.
+pub(crate) fn is_stream(fd: RawFd) -> bool {
+    let kind = borrow(fd).and_then(|fd| Ok(socket_type(fd)?));
+    kind == Ok(SocketType::STREAM)
+}
+
+/// Whether nothing can come any more: the read side was shut down, or the other end is gone.
+pub(crate) fn is_shut(fd: RawFd) -> bool {
+    let Ok(fd) = borrow(fd) else { return false };
+    let mut question = [PollFd::new(&fd, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::RDHUP)
+}
+
+/// Whether an error waits to be told by the next call.
+pub(crate) fn has_error(fd: RawFd) -> bool {
+    let Ok(fd) = borrow(fd) else { return true };
+    let mut question = [PollFd::new(&fd, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Errors are told without being asked for.
+    poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::ERR)
+}
+
+/// What `poll` says, after `time` at most.
+pub(crate) fn is_ready(fd: RawFd, interest: Interest, time: Duration) -> Result<bool> {
+    let flags = match interest {
+        Interest::Read => PollFlags::IN,
+        Interest::Write => PollFlags::OUT,
+    };
+    let fd = borrow(fd)?;
+    let mut question = [PollFd::new(&fd, flags)];
+    let time = Timespec::try_from(time).map_err(|_| Errno::INVAL)?;
+    Ok(poll(&mut question, Some(&time))? > 0)
+}

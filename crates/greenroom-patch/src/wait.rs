@@ -1,0 +1,161 @@
+//! The one loop of this crate: try, wait where it would block, try again.
+//!
+//! Keeps what a blocking call promises: an fd that its user made non-blocking says "would block" at once, and
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` are honoured. Asks the kernel for both when there is something to wait for, and
+//! keeps nothing: an fd may be closed, duplicated or changed by others at any time. Knows no call by name.
+
+use std::{os::fd::RawFd, time::Duration};
+
+use greenroom::{
+    Instant,
+    foreign::{Here, Stop},
+    io::Interest,
+};
+
+use crate::{
+    file,
+    raw::{Errno, Result},
+};
+
+/// A wait that may take several rounds: it has one deadline, however often it is taken up.
+pub(crate) struct Wait {
+    here: Here,
+    fd: RawFd,
+    interest: Interest,
+    state: State,
+}
+
+enum State {
+    /// Nothing was asked so far.
+    New,
+    /// Until then, if ever.
+    Until(Option<Instant>),
+    /// The deadline has passed, and one more try was made for what came in the same moment.
+    Over,
+}
+
+impl Wait {
+    pub(crate) fn new(here: Here, fd: RawFd, interest: Interest) -> Wait {
+        Wait { here, fd, interest, state: State::New }
+    }
+
+    /// With a deadline of the call's own, in place of the socket's.
+    pub(crate) fn until(here: Here, fd: RawFd, interest: Interest, end: Option<Instant>) -> Wait {
+        Wait { here, fd, interest, state: State::Until(end) }
+    }
+
+    /// Calls `op` until it does not say "would block"; in between waits for the fd.
+    ///
+    /// Somebody whose data never ends gives way to others now and then.
+    pub(crate) fn until_done(&mut self, mut op: impl FnMut() -> Result) -> Result {
+        loop {
+            match op() {
+                Err(Errno::AGAIN) => self.once()?,
+                Err(Errno::INTR) => {}
+                Ok(word) => {
+                    self.here.count_call();
+                    return Ok(word);
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Calls `part` until it has moved `length` bytes in all; it is told how many it has so far.
+    ///
+    /// What ends the call before is told by the next one, as the kernel does it: so an error that is pending at the
+    /// socket is left there.
+    pub(crate) fn until_all(
+        &mut self,
+        length: usize,
+        mut part: impl FnMut(usize) -> Result,
+    ) -> Result {
+        let mut done = self.until_done(|| part(0))?;
+        while 0 < done && done < length && !file::has_error(self.fd) {
+            match part(done) {
+                Ok(0) => break,
+                Ok(more) => done += more,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if self.once().is_ok() => {}
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Waits until the fd is ready, or until there is to be one last try.
+    ///
+    /// # Errors
+    ///
+    /// Those of a blocking call: "would block" if the user wants to hear that, or at the end of the
+    /// socket's timeout; and what [`errno`] makes of a stop.
+    pub(crate) fn once(&mut self) -> Result<()> {
+        let deadline = self.begin()?;
+        match self.here.wait(self.fd, self.interest, deadline) {
+            Ok(()) => Ok(()),
+            Err(Stop::Expired) => {
+                self.state = State::Over;
+                Ok(())
+            }
+            Err(Stop::Unwinding) => self.in_destructor(),
+            Err(stop) => Err(errno(stop)),
+        }
+    }
+
+    /// Lets a little time pass, where readiness does not tell what is waited for. False if there is no
+    /// time left, or the thread is to be stopped.
+    pub(crate) fn pause(&mut self) -> bool {
+        let State::Until(deadline) = self.state else { return false };
+        let end = Instant::now() + PAUSE;
+        deadline.is_none_or(|deadline| end < deadline) && self.here.sleep_until(end).is_ok()
+    }
+
+    /// Reads the settings of a blocking call, for one that may never have to wait for readiness.
+    ///
+    /// # Errors
+    ///
+    /// "Would block", if the user wants to hear that.
+    pub(crate) fn begin(&mut self) -> Result<Option<Instant>> {
+        let State::New = self.state else {
+            let State::Until(deadline) = self.state else { return Err(Errno::AGAIN) };
+            return Ok(deadline);
+        };
+        if file::is_nonblocking(self.fd)? {
+            return Err(Errno::AGAIN);
+        }
+        let timeout = file::timeout(self.fd, self.interest);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        self.state = State::Until(deadline);
+        Ok(deadline)
+    }
+
+    /// In a destructor that runs because of a panic nothing may switch: the OS thread waits, but not
+    /// for long.
+    #[cold]
+    fn in_destructor(&mut self) -> Result<()> {
+        self.state = State::Over;
+        if file::is_ready(self.fd, self.interest, DESTRUCTOR_TIME)? {
+            Ok(())
+        } else {
+            Err(Errno::CANCELED)
+        }
+    }
+}
+
+/// Between two looks where readiness does not tell.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// So long a destructor that runs because of a panic may block the OS thread.
+const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);
+
+/// What a call says whose thread is to be stopped: not `EINTR`, for callers take that as a wish to be
+/// called again.
+pub(crate) fn errno(stop: Stop) -> Errno {
+    match stop {
+        Stop::TimeIsOver => Errno::TIMEDOUT,
+        Stop::Expired => Errno::AGAIN,
+        Stop::Closed => Errno::BADF,
+        Stop::Refused(value) => Errno(value),
+        _ => Errno::CANCELED,
+    }
+}
