@@ -48,6 +48,11 @@ impl ForkWatch {
         self.word.load(Ordering::Relaxed) != self.era
     }
 
+    /// The number of the process that was noticed last.
+    pub(crate) fn era(&self) -> u32 {
+        self.era
+    }
+
     /// From here on this process is the one it was made in.
     #[cold]
     pub(crate) fn noticed(&mut self) {

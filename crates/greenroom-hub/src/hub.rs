@@ -2,7 +2,7 @@
 //!
 //! Decides nothing: what happens when is in `turn.rs`, and each part knows its own rules.
 
-use std::{io, os::fd::RawFd, time::Duration};
+use std::{io, ops::RangeInclusive, os::fd::RawFd, time::Duration};
 
 use rustix::io::Errno;
 
@@ -308,6 +308,11 @@ impl<W: Waiter> Hub<W> {
         self.fork.forked()
     }
 
+    /// A number that is another one in each process of a family, once the hub was made a process's own.
+    pub fn era(&self) -> u32 {
+        self.fork.era()
+    }
+
     /// The hub's own fds are nobody else's to wait for. Who asks has the number of a file that was
     /// closed, and being watched anew the bell would not ring for the mailbox any more.
     fn refuse_own(&self, fd: RawFd) -> io::Result<()> {
@@ -328,6 +333,16 @@ impl<W: Waiter> Hub<W> {
     pub fn notify_close(&mut self, fd: RawFd) -> usize {
         self.notice_fork();
         self.listeners.close(fd, &mut self.poller, &mut self.ready)
+    }
+
+    /// [`notify_close`](Hub::notify_close) for all fds in a range that are waited for.
+    pub fn notify_close_all(&mut self, fds: RangeInclusive<RawFd>) -> usize {
+        if fds.start() == fds.end() {
+            return self.notify_close(*fds.start());
+        }
+        let listened = self.listeners.iter().map(|(fd, ..)| fd).filter(|fd| fds.contains(fd));
+        let listened: Vec<RawFd> = listened.collect();
+        listened.into_iter().map(|fd| self.notify_close(fd)).sum()
     }
 
     /// Whether several waiters may queue for the same fd and direction. Not at first: mostly two

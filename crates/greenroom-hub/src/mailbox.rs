@@ -55,6 +55,12 @@ impl Mailbox {
         let mut letters = self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner);
         letters.push(id);
         drop(letters);
+        self.ring();
+    }
+
+    /// Has the hub take a turn, if it sleeps, and end none of its waits: for news that the embedder
+    /// keeps elsewhere.
+    pub fn ring(&self) {
         if self.shared.state.swap(LETTERS, Ordering::AcqRel) == ASLEEP {
             self.shared.bell.ring();
         }

@@ -50,6 +50,11 @@ pub(crate) fn can_wait(fd: RawFd) -> bool {
         || matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
 }
 
+/// Whether the number means a file.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    borrow(fd).is_ok_and(|fd| rustix::io::fcntl_getfd(fd).is_ok())
+}
+
 /// Whether the user wants to hear "would block".
 pub(crate) fn is_nonblocking(fd: RawFd) -> Result<bool> {
     Ok(fcntl_getfl(borrow(fd)?)?.contains(OFlags::NONBLOCK))

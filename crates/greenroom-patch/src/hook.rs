@@ -48,6 +48,11 @@ impl Answer for c_uint {
     }
 }
 
+impl Answer for () {
+    const FAILED: () = ();
+    fn from_word(_: usize) {}
+}
+
 impl Answer for isize {
     const FAILED: isize = -1;
     fn from_word(word: usize) -> isize {
@@ -71,40 +76,59 @@ pub(crate) fn set_errno(Errno(value): Errno) {
     unsafe { *libc::__errno_location() = value };
 }
 
+pub(crate) fn errno() -> Errno {
+    // SAFETY: the address of this OS thread's own errno.
+    Errno(unsafe { *libc::__errno_location() })
+}
+
 /// Defines functions that stand in front of libc's, of the same name and type.
+///
+/// What follows `before` is done first, on any thread.
 ///
 /// On a green thread the block after `green` is run, which gives a [`Green`]. Anywhere else, and for
 /// [`Green::Pass`], the next function of that name has the call, or where there is none the system call
-/// after `else`, a [`Result`].
+/// after `else`, a [`Result`]. If that fails, and what follows `again` is true, it is called again.
 macro_rules! hooks {
     ($($(#[$attribute:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty {
-        green($here:ident) $green:block
+        $(green($here:ident) $green:block)?
+        $(before $before:expr,)?
         else $system:expr
+        $(, again $again:expr)?
     })*) => {$(
         $(#[$attribute])*
         // SAFETY (of the name): libc's function of this name has this type, and this one does what it does.
         #[unsafe(no_mangle)]
         #[allow(unused_unsafe, reason = "not every body needs the promise")]
         unsafe extern "C" fn $name($($arg: $type),*) -> $answer {
-            static NEXT: $crate::next::Next<unsafe extern "C" fn($($type),*) -> $answer> =
+            static NEXT: $crate::next::Next<unsafe extern "C" fn($($type),*) -> $answer> = {
+                let name = $crate::hook::c_name(concat!(stringify!($name), "\0"));
                 // SAFETY: the declaration above is libc's.
-                unsafe { $crate::next::Next::new($crate::hook::c_name(concat!(stringify!($name), "\0"))) };
+                unsafe { $crate::next::Next::new(name) }
+            };
             /// Run by the loader, before `main`.
             #[used]
             #[unsafe(link_section = ".init_array")]
             static FIND: extern "C" fn() = { extern "C" fn find() { NEXT.find(); } find };
-            if let Some($here) = greenroom::foreign::Here::get() {
+            $(if let Some($here) = greenroom::foreign::Here::get() {
                 // SAFETY: what libc's caller promises of the arguments is passed on.
                 let green: $crate::hook::Green = unsafe { $green }.into();
                 if let $crate::hook::Green::Done(result) = green {
                     return $crate::hook::answer(result);
                 }
-            }
-            match NEXT.get() {
-                // SAFETY: as above.
-                Some(next) => unsafe { next($($arg),*) },
-                // SAFETY: as above.
-                None => $crate::hook::answer(unsafe { $system }),
+            })?
+            $($before;)?
+            #[allow(clippy::never_loop, reason = "most calls are made once")]
+            loop {
+                let answer: $answer = match NEXT.get() {
+                    // SAFETY: as above.
+                    Some(next) => unsafe { next($($arg),*) },
+                    // SAFETY: as above.
+                    None => $crate::hook::answer(unsafe { $system }),
+                };
+                $(if answer == <$answer as $crate::hook::Answer>::FAILED && $again {
+                    continue;
+                })?
+                return answer;
             }
         }
     )*};

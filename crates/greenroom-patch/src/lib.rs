@@ -23,9 +23,13 @@ mod wait;
 
 mod file;
 
+mod accept;
+mod close;
+mod messages;
 mod receive;
 mod send;
 mod sleep;
+mod transfer;
 
 mod parts;
 

@@ -157,7 +157,7 @@ fn fill(
     wait.until_done(|| part(0))?;
     loop {
         let seen = part(0)?;
-        if seen >= length || seen == 0 || file::is_shut(fd) || !wait.pause() {
+        if seen >= length || seen == 0 || file::is_shut(fd) || wait.pause().is_err() {
             return Ok(seen);
         }
     }

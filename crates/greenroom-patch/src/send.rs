@@ -18,7 +18,13 @@ use std::{
 use greenroom::{foreign::Here, io::Interest};
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
-use crate::{file, hook::Green, parts::Parts, raw::Errno, wait::Wait};
+use crate::{
+    file,
+    hook::Green,
+    parts::Parts,
+    raw::{Errno, Result},
+    wait::Wait,
+};
 
 hooks! {
     fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
@@ -78,24 +84,33 @@ unsafe fn send_bytes(
     Wait::new(here, fd, Interest::Write).until_all(length, part).into()
 }
 
-unsafe fn send_message(here: Here, fd: c_int, message: *const msghdr, flags: c_int) -> Green {
-    if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 || message.is_null() {
+unsafe fn send_message(here: Here, fd: c_int, header: *const msghdr, flags: c_int) -> Green {
+    if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 || header.is_null() {
         return Green::Pass;
     }
     // SAFETY: libc's caller passes a message header.
-    let message = unsafe { &*message };
-    let Ok(count) = c_int::try_from(message.msg_iovlen) else { return Green::Pass };
+    let header = unsafe { &*header };
+    match message(&mut Wait::new(here, fd, Interest::Write), fd, header, flags) {
+        Some(sent) => sent.into(),
+        None => Green::Pass,
+    }
+}
+
+/// Sends one message to its end. `None` if it is one that the kernel is to refuse.
+///
+/// The header and what it points to are libc's caller's, who answers for them.
+pub(crate) fn message(wait: &mut Wait, fd: c_int, header: &msghdr, flags: c_int) -> Option<Result> {
     // SAFETY: the header's parts are valid while the call lasts.
-    let Some(parts) = (unsafe { Parts::new(message.msg_iov, count) }) else { return Green::Pass };
+    let parts = unsafe { Parts::new(header.msg_iov, c_int::try_from(header.msg_iovlen).ok()?) }?;
     let flags = flags | libc::MSG_DONTWAIT;
     let part = |done: usize| {
         if done == 0 {
             // SAFETY: as libc's caller passed it.
-            return unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(message), flags) };
+            return unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(header), flags) };
         }
         parts.after(done, |rest, count| {
             // Descriptors and credentials went with the first bytes.
-            let mut tail = *message;
+            let mut tail = *header;
             tail.msg_control = ptr::null_mut();
             tail.msg_controllen = 0;
             tail.msg_iov = rest.cast_mut();
@@ -104,7 +119,7 @@ unsafe fn send_message(here: Here, fd: c_int, message: *const msghdr, flags: c_i
             unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(&tail), flags) }
         })
     };
-    Wait::new(here, fd, Interest::Write).until_all(parts.length(), part).into()
+    Some(wait.until_all(parts.length(), part))
 }
 
 /// Writes to any fd.

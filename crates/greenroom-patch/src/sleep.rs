@@ -100,7 +100,7 @@ unsafe fn sleep_by_clock(
     Green::Done(Ok(0))
 }
 
-fn duration(time: *const timespec) -> Result<Duration> {
+pub(crate) fn duration(time: *const timespec) -> Result<Duration> {
     if time.is_null() {
         return Err(Errno(libc::EFAULT));
     }

@@ -39,9 +39,11 @@ impl Wait {
         Wait { here, fd, interest, state: State::New }
     }
 
-    /// With a deadline of the call's own, in place of the socket's.
-    pub(crate) fn until(here: Here, fd: RawFd, interest: Interest, end: Option<Instant>) -> Wait {
-        Wait { here, fd, interest, state: State::Until(end) }
+    /// For an fd of which it is known that its user wants to wait.
+    pub(crate) fn blocking(here: Here, fd: RawFd, interest: Interest) -> Wait {
+        let timeout = file::timeout(fd, interest);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        Wait { here, fd, interest, state: State::Until(deadline) }
     }
 
     /// Calls `op` until it does not say "would block"; in between waits for the fd.
@@ -102,31 +104,31 @@ impl Wait {
         }
     }
 
-    /// Lets a little time pass, where readiness does not tell what is waited for. False if there is no
-    /// time left, or the thread is to be stopped.
-    pub(crate) fn pause(&mut self) -> bool {
-        let State::Until(deadline) = self.state else { return false };
-        let end = Instant::now() + PAUSE;
-        deadline.is_none_or(|deadline| end < deadline) && self.here.sleep_until(end).is_ok()
-    }
-
-    /// Reads the settings of a blocking call, for one that may never have to wait for readiness.
+    /// Lets a little time pass, where readiness does not tell what is waited for.
     ///
     /// # Errors
     ///
-    /// "Would block", if the user wants to hear that.
-    pub(crate) fn begin(&mut self) -> Result<Option<Instant>> {
-        let State::New = self.state else {
-            let State::Until(deadline) = self.state else { return Err(Errno::AGAIN) };
-            return Ok(deadline);
-        };
-        if file::is_nonblocking(self.fd)? {
-            return Err(Errno::AGAIN);
+    /// As [`once`](Wait::once).
+    pub(crate) fn pause(&mut self) -> Result<()> {
+        let deadline = self.begin()?;
+        let end = Instant::now() + PAUSE;
+        if deadline.is_some_and(|deadline| deadline < end) {
+            self.state = State::Over;
         }
-        let timeout = file::timeout(self.fd, self.interest);
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        self.state = State::Until(deadline);
-        Ok(deadline)
+        self.here.sleep_until(end).map_err(errno)
+    }
+
+    /// Until when the call may wait, if ever. Asks for the settings at first.
+    fn begin(&mut self) -> Result<Option<Instant>> {
+        match self.state {
+            State::New if file::is_nonblocking(self.fd)? => Err(Errno::AGAIN),
+            State::New => {
+                *self = Wait::blocking(self.here, self.fd, self.interest);
+                self.begin()
+            }
+            State::Until(deadline) => Ok(deadline),
+            State::Over => Err(Errno::AGAIN),
+        }
     }
 
     /// In a destructor that runs because of a panic nothing may switch: the OS thread waits, but not

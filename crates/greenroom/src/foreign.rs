@@ -32,6 +32,8 @@
 //! thread.join().unwrap();
 //! ```
 
+mod closing;
+
 use std::{marker::PhantomData, os::fd::RawFd, time::Duration};
 
 use greenroom_hub::{Interest, ListenError, Wake};
@@ -47,6 +49,10 @@ use crate::{
     },
     time::Instant,
 };
+
+use closing::Awaited;
+pub(crate) use closing::{Closings, hear};
+pub use closing::{about_to_close, is_awaited};
 
 /// Refusals in a row after which whoever is stopped, and tries again and again, is told of and
 /// slowed down.
@@ -155,8 +161,12 @@ impl Here {
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
         let deadline = deadline.map(Instant::on_hub);
+        let _awaited = Awaited::begin(self.local, fd);
         match park::until_ready_or_refused(fd, interest, deadline) {
-            Ok(Ok(Wake::Ready(_))) => Ok(self.went_on()),
+            Ok(Ok(Wake::Ready(_))) => {
+                self.went_on();
+                Ok(())
+            }
             Ok(Ok(Wake::Expired)) => Err(Stop::Expired),
             Ok(Ok(Wake::Closed)) => Err(Stop::Closed),
             Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
@@ -176,7 +186,10 @@ impl Here {
     /// [`Stop::Killed`], [`Stop::TimeIsOver`] or [`Stop::Unwinding`], before it.
     pub fn sleep_until(self, deadline: Instant) -> Result<(), Stop> {
         match park::until_or_refused(deadline.on_hub()) {
-            Ok(_) => Ok(self.went_on()),
+            Ok(_) => {
+                self.went_on();
+                Ok(())
+            }
             Err(refusal) => Err(self.refused(refusal)),
         }
     }
@@ -265,16 +278,4 @@ pub fn no_switch<T>(f: impl FnOnce() -> T) -> T {
     let _before = existing()
         .map(|local| Before(control::with_current(local, |control| control.stays.replace(true))));
     f()
-}
-
-/// Tells the hub of this OS thread that `fd` is about to be closed by foreign code, as
-/// [`notify_close`](crate::hub::notify_close) does. Makes no hub, and does nothing in a forked child,
-/// nor when the hub itself closes something.
-pub fn about_to_close(fd: RawFd) {
-    let Some(local) = existing() else { return };
-    if let Ok(mut hub) = local.hub.try_borrow_mut()
-        && !hub.is_parents()
-    {
-        hub.notify_close(fd);
-    }
 }

@@ -28,6 +28,7 @@ use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
     debug::{Pulse, limit_from_env, say_panic, watch_for_good},
+    foreign::Closings,
     hub::{end::End, remote::Post},
     thread::{
         Control, Waiter, errno::ErrnoPlace, join, registry::Registry, run::Trimming,
@@ -60,6 +61,9 @@ pub(crate) struct Local {
     pub(crate) looks: Cell<bool>,
     /// What was seen there.
     pub(crate) seen: RefCell<Vec<usize>>,
+    /// What others close while green threads here wait for it in foreign code, and the hub's era when
+    /// that began.
+    pub(crate) closings: RefCell<Option<(u32, Arc<Closings>)>>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
@@ -171,6 +175,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         post: RefCell::default(),
         looks: Cell::new(false),
         seen: RefCell::default(),
+        closings: RefCell::default(),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
         draws: RefCell::new(Chance::from_seed(0)),

@@ -127,16 +127,6 @@ pub(crate) fn until_or_refused(deadline: Instant) -> Result<Wake, Refusal> {
     me.leave_unless_refused(Blocked::Sleep)
 }
 
-/// As [`until_called`].
-pub(crate) fn until_called_or_refused(
-    blocked: Blocked,
-    announce: impl FnOnce(Waiter),
-) -> Result<Wake, Refusal> {
-    let me = Me::beneath()?;
-    announce(me.waiter());
-    me.leave_unless_refused(blocked)
-}
-
 /// As [`until_posted`].
 pub(crate) fn until_posted_or_refused(
     blocked: Blocked,

@@ -10,6 +10,7 @@ use greenroom_hub::{Instant, Outcome};
 
 use crate::{
     debug::{deadlock, say, trace::FRAMES_MAX},
+    foreign,
     hub::local::{Local, local},
     thread::{Control, Waiter, join, throw::Throw},
 };
@@ -86,6 +87,7 @@ fn run_ready(local: &Local) -> bool {
 
 /// Collects whoever is due or ready; sleeps if that is nobody.
 fn turn(local: &Local) {
+    foreign::hear(local);
     local.hub.borrow_mut().prepare();
     let outcome = idle_chores(local).and_then(|()| local.hub.borrow_mut().wait());
     match outcome {

@@ -1,0 +1,183 @@
+//! The calls that make connections.
+//!
+//! Neither `accept` nor `connect` knows a flag by which one call would not wait. So the open file is
+//! made non-blocking for the length of the call, once nothing is known to keep it from answering at once. Others who use
+//! the same file at that moment may hear "would block" where they would have waited: in this process
+//! they call again, for they too come through here, and wait for the moment to be over.
+//!
+//! # Safety
+//!
+//! Pointers are passed on to the kernel as libc's caller gave them.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::c_int,
+    os::fd::RawFd,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use greenroom::{foreign::Here, io::Interest};
+use libc::{sockaddr, socklen_t};
+
+use crate::{
+    file,
+    hook::{self, Green},
+    raw::{Errno, Result},
+    wait::Wait,
+};
+
+hooks! {
+    fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+        green(here) { accept_green(here, fd, address, length, 0) }
+        else syscall!(SYS_accept4, fd, address, length, 0),
+        again was_moment(fd, Interest::Read)
+    }
+
+    fn accept4(
+        fd: c_int,
+        address: *mut sockaddr,
+        length: *mut socklen_t,
+        flags: c_int,
+    ) -> c_int {
+        green(here) { accept_green(here, fd, address, length, flags) }
+        else syscall!(SYS_accept4, fd, address, length, flags),
+        again was_moment(fd, Interest::Read)
+    }
+
+    fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+        green(here) { connect_green(here, fd, address, length) }
+        else syscall!(SYS_connect, fd, address, length)
+    }
+}
+
+/// Which process has an open file in a mode that is not its user's; zero is none.
+static MOMENT: AtomicU32 = AtomicU32::new(0);
+
+/// The time in which a file is non-blocking that its user wants to block.
+struct Moment {
+    fd: RawFd,
+    mode: usize,
+}
+
+impl Moment {
+    /// `None` if the user wants the file non-blocking.
+    fn begin(fd: RawFd) -> Result<Option<Moment>> {
+        take_turn();
+        // SAFETY: reads and sets flags of an open file, if it is one.
+        let begun = unsafe {
+            syscall!(SYS_fcntl, fd, libc::F_GETFL, 0usize).and_then(|mode| {
+                if mode & libc::O_NONBLOCK as usize != 0 {
+                    return Ok(None);
+                }
+                syscall!(SYS_fcntl, fd, libc::F_SETFL, mode | libc::O_NONBLOCK as usize)?;
+                Ok(Some(Moment { fd, mode }))
+            })
+        };
+        if !matches!(begun, Ok(Some(_))) {
+            MOMENT.store(0, Ordering::Release);
+        }
+        begun
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        // SAFETY: sets flags of an open file, if it still is one.
+        let _ = unsafe { syscall!(SYS_fcntl, self.fd, libc::F_SETFL, self.mode) };
+        MOMENT.store(0, Ordering::Release);
+    }
+}
+
+/// Waits until nobody else has a file in another mode. That is three system calls long, without a switch.
+fn take_turn() {
+    // SAFETY: has no conditions.
+    let me = unsafe { syscall!(SYS_getpid) }.map_or(u32::MAX, |process| process as u32);
+    loop {
+        let holder = MOMENT.load(Ordering::Relaxed);
+        // Another process's: the thread that would end it was not forked along.
+        let is_free = holder == 0 || holder != me;
+        if is_free
+            && MOMENT.compare_exchange(holder, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        {
+            return;
+        }
+        // SAFETY: has no conditions.
+        let _ = unsafe { syscall!(SYS_sched_yield) };
+    }
+}
+
+/// Whether a call that failed met such a moment of somebody else's, and is to be made again.
+#[cold]
+fn was_moment(fd: RawFd, interest: Interest) -> bool {
+    if hook::errno() != Errno::AGAIN || file::timeout(fd, interest).is_some() {
+        return false;
+    }
+    users_wish(fd) == Ok(false)
+}
+
+/// Whether the user wants the file non-blocking, whatever the moment makes of it.
+fn users_wish(fd: RawFd) -> Result<bool> {
+    take_turn();
+    let nonblocking = file::is_nonblocking(fd);
+    MOMENT.store(0, Ordering::Release);
+    nonblocking
+}
+
+unsafe fn accept_green(
+    here: Here,
+    fd: RawFd,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: c_int,
+) -> Green {
+    if file::is_standard(fd) || users_wish(fd) != Ok(false) {
+        return Green::Pass;
+    }
+    let accept = || {
+        if !file::is_ready(fd, Interest::Read, Duration::ZERO)? {
+            return Err(Errno::AGAIN);
+        }
+        // Between the look and the call another may be faster, and then the call would wait.
+        let _moment = Moment::begin(fd)?;
+        // SAFETY: libc's caller answers for where the address is to be written.
+        unsafe { syscall!(SYS_accept4, fd, address, length, flags) }
+    };
+    Wait::blocking(here, fd, Interest::Read).until_done(accept).into()
+}
+
+unsafe fn connect_green(
+    here: Here,
+    fd: RawFd,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> Green {
+    if file::is_standard(fd) || users_wish(fd) != Ok(false) {
+        return Green::Pass;
+    }
+    let mut wait = Wait::blocking(here, fd, Interest::Write);
+    let mut under_way = false;
+    loop {
+        let attempt = Moment::begin(fd).and_then(|_moment| {
+            // SAFETY: libc's caller answers for the address.
+            unsafe { syscall!(SYS_connect, fd, address, length) }
+        });
+        match attempt {
+            // Asked once more, the kernel tells how the attempt ended, and settles it.
+            Err(Errno(libc::EINPROGRESS | libc::EALREADY)) => under_way = true,
+            Err(Errno(libc::EISCONN)) if under_way => return Ok(0).into(),
+            // The other's queue is full, of which our fd's readiness tells nothing.
+            Err(Errno::AGAIN) => match wait.pause() {
+                Ok(()) => continue,
+                Err(errno) => return Err(errno).into(),
+            },
+            done => return done.into(),
+        }
+        match wait.once() {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Err(Errno(libc::EINPROGRESS)).into(),
+            Err(errno) => return Err(errno).into(),
+        }
+    }
+}
