@@ -180,7 +180,6 @@ impl<N> WaitQueue<N> {
     }
 
     /// Gives a place up and returns its note; `None` if it was called or given up before.
-    #[inline]
     pub(crate) fn leave(&self, ticket: Ticket) -> Option<N> {
         let mut places = self.places.borrow_mut();
         let place = places.binary_search_by_key(&ticket, |place| place.ticket);
