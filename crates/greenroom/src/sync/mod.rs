@@ -50,6 +50,7 @@ mod handover;
 mod holder;
 mod mutex;
 mod once_cell;
+mod poison;
 mod queue;
 mod rwlock;
 mod select;
