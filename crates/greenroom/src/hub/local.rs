@@ -30,8 +30,8 @@ use crate::{
     debug::{Pulse, limit_from_env, say_panic, watch_for_good},
     hub::{end::End, remote::Post},
     thread::{
-        Control, Waiter, errno::ErrnoPlace, join, registry::Registry, run::Trimming,
-        spawn::default_stack_size,
+        Control, Waiter, errno::ErrnoPlace, holder::Holders, join, registry::Registry,
+        run::Trimming, spawn::default_stack_size,
     },
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Local {
     pub(crate) looks: Cell<bool>,
     /// What was seen there.
     pub(crate) seen: RefCell<Vec<usize>>,
+    /// Who holds what is waited for there.
+    pub(crate) holders: Cell<Option<Holders>>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
@@ -171,6 +173,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         post: RefCell::default(),
         looks: Cell::new(false),
         seen: RefCell::default(),
+        holders: Cell::new(None),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
         draws: RefCell::new(Chance::from_seed(0)),

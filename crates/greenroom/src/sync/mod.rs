@@ -47,7 +47,6 @@ pub mod channel;
 mod condvar;
 mod event;
 mod handover;
-mod holder;
 mod mutex;
 mod once_cell;
 mod poison;

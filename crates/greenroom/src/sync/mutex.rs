@@ -15,13 +15,17 @@ use greenroom_hub::{Instant, Wake};
 
 use super::{
     after,
-    holder::Holder,
     poison::{Poison, Taken},
     refuse_unwinding,
 };
 use crate::{
     Elapsed,
-    thread::{Blocked, park::Unwinding, wait_queue::WaitQueue},
+    thread::{
+        Blocked, Reason,
+        holder::{Holder, Holders},
+        park::Unwinding,
+        wait_queue::WaitQueue,
+    },
 };
 
 /// A lock around data, with the methods of [`std::sync::Mutex`], for the green threads of one OS
@@ -258,7 +262,9 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<Wake, Unwinding> {
-        let wake = self.queue.wait(Blocked::Call(&"a mutex"), deadline, || self.hand_on());
+        let holders = || Holders::One(self.holder.get());
+        let reason = Reason { blocked: Blocked::Call(&"a mutex"), holders: Some(&holders) };
+        let wake = self.queue.wait(reason, deadline, || self.hand_on());
         if wake == Ok(Wake::Called) {
             self.holder.set(Holder::me());
         }

@@ -16,13 +16,17 @@ use greenroom_hub::{Instant, Wake};
 
 use super::{
     after,
-    holder::Holder,
     poison::{Poison, Taken},
     refuse_unwinding,
 };
 use crate::{
     Elapsed,
-    thread::{Blocked, park::Unwinding, wait_queue::WaitQueue},
+    thread::{
+        Blocked, Reason,
+        holder::{Holder, Holders},
+        park::Unwinding,
+        wait_queue::WaitQueue,
+    },
 };
 
 /// A lock that many may have to read, or one to write, with the methods of [`std::sync::RwLock`],
@@ -320,12 +324,21 @@ impl<T: ?Sized> RwLock<T> {
             Wanted::Read => Blocked::Call(&"a lock, to read"),
             Wanted::Write => Blocked::Call(&"a lock, to write"),
         };
+        let holders = || self.holders();
+        let reason = Reason { blocked, holders: Some(&holders) };
         let _leaving = Leaving(self);
-        let wake = self.queue.wait_noted(wanted, blocked, deadline, || self.release(wanted));
+        let wake = self.queue.wait_noted(wanted, reason, deadline, || self.release(wanted));
         if wake == Ok(Wake::Called) && wanted == Wanted::Write {
             self.writer.set(Holder::me());
         }
         wake
+    }
+
+    fn holders(&self) -> Holders {
+        match self.readers.get() {
+            0 => Holders::One(self.writer.get()),
+            readers => Holders::Readers(readers),
+        }
     }
 
     #[inline]

@@ -18,7 +18,7 @@ use greenroom_hub::{Instant, Wake};
 use crate::{
     hub::local::local,
     thread::{
-        Blocked, Waiter, control,
+        Blocked, Reason, Waiter, control,
         park::{self, Unwinding},
     },
 };
@@ -51,13 +51,13 @@ impl WaitQueue {
     /// stead. That happens while the thread unwinds, so `give_back` may not wait.
     // One frame less to return through: a return that follows a switch is never predicted.
     #[inline(always)]
-    pub(crate) fn wait(
+    pub(crate) fn wait<'a>(
         &self,
-        blocked: Blocked,
+        reason: impl Into<Reason<'a>>,
         deadline: Option<Instant>,
         give_back: impl FnOnce(),
     ) -> Result<Wake, Unwinding> {
-        self.wait_noted((), blocked, deadline, give_back)
+        self.wait_noted((), reason, deadline, give_back)
     }
 
     /// Takes a place at the end.
@@ -70,15 +70,15 @@ impl WaitQueue {
 impl<N: Copy> WaitQueue<N> {
     /// As [`wait`](WaitQueue::wait), with a note of what is wanted.
     #[inline(always)]
-    pub(crate) fn wait_noted(
+    pub(crate) fn wait_noted<'a>(
         &self,
         note: N,
-        blocked: Blocked,
+        reason: impl Into<Reason<'a>>,
         deadline: Option<Instant>,
         give_back: impl FnOnce(),
     ) -> Result<Wake, Unwinding> {
         let mut placed = Placed { queue: self, ticket: None, give_back: Some(give_back) };
-        let wake = park::until_called(blocked, deadline, |waiter| {
+        let wake = park::until_called(reason, deadline, |waiter| {
             placed.ticket = Some(self.enter_noted(note, waiter, 0));
         })?;
         placed.give_back = None;
