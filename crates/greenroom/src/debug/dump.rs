@@ -74,7 +74,8 @@ pub struct TimerInfo {
 ///
 /// Costs some microseconds for each green thread, and a kilobyte; printing it costs more, for
 /// addresses are turned into names then. It wakes nobody: a parked thread is resumed only to walk its own
-/// stack, for which it needs some kilobytes of it, and stops again at once. Can be called from
+/// stack, for which it needs some kilobytes of it, and to tell who holds the lock it waits for, and stops
+/// again at once. Can be called from
 /// anywhere on the OS thread, callbacks and destructors included. Without a hub it is empty, and
 /// none is made.
 ///

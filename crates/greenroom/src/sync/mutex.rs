@@ -36,7 +36,7 @@ use crate::{
 /// end of the queue.
 ///
 /// *Poisoning* is std's, and its types are std's too: if a thread panics while it has the lock, the
-/// data may be half changed, and later calls return a [`PoisonError`]. A thread that is killed, or
+/// data may be half changed, and later calls return a [`PoisonError`](std::sync::PoisonError). A thread that is killed, or
 /// is thrown out by [`with_timeout`](crate::with_timeout), while it has the lock was unwound in the
 /// middle of something as well, so that poisons too.
 ///

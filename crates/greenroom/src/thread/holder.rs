@@ -49,11 +49,11 @@ impl Holder {
     }
 }
 
-/// Who keeps others waiting.
+/// Who keeps those waiting who want a lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Holders {
     One(Holder),
-    /// By so many who read, of whom nothing is known but their number.
+    /// So many who read, of whom nothing is known but their number.
     Readers(usize),
 }
 
