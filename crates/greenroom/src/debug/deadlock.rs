@@ -2,20 +2,21 @@
 //!
 //! Only words: who decides that it has come to this is the hub.
 
-use crate::{debug::dump, hub::local::Local};
+use crate::{debug::dump, hub::local::Local, thread::AskHolders};
 
 /// Threads listed at most; more are only counted.
 const LISTED_MAX: usize = 50;
 
-/// Says who waits for what, as the panic of whoever waits on the root.
+/// Says who waits for what, and who holds it, as the panic of whoever waits on the root.
 ///
 /// # Panics
 ///
 /// Always.
 #[cold]
-pub(crate) fn report(local: &Local) -> ! {
-    let root = local.root.blocked.get();
-    let threads = dump::take(local).threads;
+pub(crate) fn report(local: &Local, holders: Option<AskHolders<'_>>) -> ! {
+    let mut root = local.root.blocked.get().to_string();
+    dump::say_holders(holders.map(|ask| ask()), &dump::alive(local), &mut root);
+    let threads = dump::take(local, LISTED_MAX).threads;
     let mut message = format!(
         "deadlock: the root {root}, and nothing is left that could wake anyone: no timer, no fd, \
          no other OS thread"

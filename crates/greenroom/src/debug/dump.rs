@@ -10,7 +10,7 @@ use crate::{
     debug::Trace,
     hub::local::{Local, existing},
     io::Interest,
-    thread::{Blocked, Control, ThreadId, control::State, run},
+    thread::{Blocked, Control, ThreadId, control::State, holder::Holders, run},
 };
 
 /// What a hub held at one moment. Made by [`dump`], printed with `{}`.
@@ -33,7 +33,8 @@ pub struct ThreadInfo {
     pub id: ThreadId,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// What it does or waits for, in words.
+    /// What it does or waits for, in words; of a [`Mutex`](crate::sync::Mutex) or an
+    /// [`RwLock`](crate::sync::RwLock) also who holds it.
     pub state: String,
     /// How long it has been waiting for that; `None` if it does not wait: it runs, or may as soon as
     /// it is its turn.
@@ -73,7 +74,8 @@ pub struct TimerInfo {
 ///
 /// Costs some microseconds for each green thread, and a kilobyte; printing it costs more, for
 /// addresses are turned into names then. It wakes nobody: a parked thread is resumed only to walk its own
-/// stack, for which it needs some kilobytes of it, and stops again at once. Can be called from
+/// stack, for which it needs some kilobytes of it, and to tell who holds the lock it waits for, and stops
+/// again at once. Can be called from
 /// anywhere on the OS thread, callbacks and destructors included. Without a hub it is empty, and
 /// none is made.
 ///
@@ -94,28 +96,53 @@ pub struct TimerInfo {
 /// ```
 pub fn dump() -> Dump {
     let Some(local) = existing() else { return Dump::default() };
-    let mut dump = take(local);
-    let mut fibers: Vec<_> = local.threads.borrow().iter().cloned().collect();
-    fibers.sort_by_key(Fiber::id);
-    for (thread, fiber) in dump.threads.iter_mut().zip(&fibers) {
-        debug_assert_eq!(thread.id.0, fiber.id(), "both lists are of all threads, oldest first");
-        thread.trace = trace_of(local, fiber);
+    take(local, usize::MAX)
+}
+
+/// Lists everything, and looks at so many threads, oldest first.
+pub(crate) fn take(local: &Local, looked_at_max: usize) -> Dump {
+    let fibers = alive(local);
+    let mut dump = list(local, &fibers);
+    for (thread, fiber) in dump.threads.iter_mut().zip(&fibers).take(looked_at_max) {
+        look_at(local, fiber, thread, &fibers);
     }
     dump
 }
 
-fn trace_of(local: &Local, fiber: &Fiber<Control>) -> Option<Trace> {
-    let runs = Fiber::<Control>::with_current(|me| me.is_some_and(|me| me.ptr_eq(fiber)));
-    if runs { Some(Trace::here()) } else { run::look_at(local, fiber).map(Trace::new) }
+/// All green threads, oldest first.
+pub(super) fn alive(local: &Local) -> Vec<Fiber<Control>> {
+    let mut fibers: Vec<_> = local.threads.borrow().iter().cloned().collect();
+    fibers.sort_by_key(Fiber::id);
+    fibers
 }
 
-pub(crate) fn take(local: &Local) -> Dump {
+/// Notes what a thread tells of itself.
+fn look_at(local: &Local, fiber: &Fiber<Control>, thread: &mut ThreadInfo, all: &[Fiber<Control>]) {
+    let runs = Fiber::<Control>::with_current(|me| me.is_some_and(|me| me.ptr_eq(fiber)));
+    if runs {
+        thread.trace = Some(Trace::here());
+    } else if let Some(sight) = run::look_at(local, fiber) {
+        thread.trace = Some(Trace::new(sight.frames));
+        if fiber.state() == State::Parked {
+            say_holders(sight.holders, all, &mut thread.state);
+        }
+    }
+}
+
+/// Says who holds what is waited for, if that is something to be held.
+pub(super) fn say_holders(holders: Option<Holders>, all: &[Fiber<Control>], words: &mut String) {
+    if let Some(holders) = holders {
+        words.push_str(", held by ");
+        // A String takes everything.
+        let _ = holders.describe(all, words);
+    }
+}
+
+fn list(local: &Local, fibers: &[Fiber<Control>]) -> Dump {
     let hub = local.hub.borrow();
     let now = hub.clock().now();
     let running = crate::thread::current().id();
-    let mut threads: Vec<_> = local
-        .threads
-        .borrow()
+    let threads = fibers
         .iter()
         .map(|fiber| ThreadInfo {
             id: ThreadId(fiber.id()),
@@ -128,7 +155,6 @@ pub(crate) fn take(local: &Local) -> Dump {
             trace: None,
         })
         .collect();
-    threads.sort_by_key(|thread| thread.id);
     let mut listeners: Vec<_> = hub
         .listeners()
         .map(|(fd, interest, waiter)| ListenerInfo { fd, interest, waiter: waiter.to_string() })

@@ -31,8 +31,8 @@ use crate::{
     foreign::Closings,
     hub::{end::End, remote::Post},
     thread::{
-        Control, Waiter, errno::ErrnoPlace, join, registry::Registry, run::Trimming,
-        spawn::default_stack_size,
+        Control, Waiter, errno::ErrnoPlace, holder::Holders, join, registry::Registry,
+        run::Trimming, spawn::default_stack_size,
     },
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Local {
     /// What others close while green threads here wait for it in foreign code, and the hub's era when
     /// that began.
     pub(crate) closings: RefCell<Option<(u32, Arc<Closings>)>>,
+    /// Who holds what is waited for there.
+    pub(crate) holders: Cell<Option<Holders>>,
     /// Who waits until everyone is parked.
     pub(crate) quiet: RefCell<Vec<Waiter>>,
     pub(crate) pulse: Arc<Pulse>,
@@ -176,6 +178,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         looks: Cell::new(false),
         seen: RefCell::default(),
         closings: RefCell::default(),
+        holders: Cell::new(None),
         quiet: RefCell::default(),
         pulse: Pulse::new(),
         draws: RefCell::new(Chance::from_seed(0)),

@@ -11,7 +11,7 @@ use std::{
 
 use greenroom_hub::{Instant, Wake};
 
-use super::{MutexGuard, after, mutex::poisoned_if, refuse_unwinding};
+use super::{MutexGuard, after, refuse_unwinding};
 use crate::thread::{Blocked, wait_queue::WaitQueue};
 
 /// A condition variable, with the methods of [`std::sync::Condvar`], for the green threads of one
@@ -238,8 +238,7 @@ impl Condvar {
         deadline: Instant,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         if panicking() {
-            let is_poisoned = guard.mutex().is_poisoned();
-            return poisoned_if(is_poisoned, (guard, WaitTimeoutResult(true)));
+            return guard.mutex().poison.result((guard, WaitTimeoutResult(true)));
         }
         let (guard, wake) = self.wait_until(guard, Some(deadline));
         let result = WaitTimeoutResult(wake == Wake::Expired);

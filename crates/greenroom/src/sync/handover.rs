@@ -4,31 +4,25 @@
 //! what the end of a side means; that is its users' business.
 //!
 //! A taker that is called has an item *reserved*: a count, so that whoever comes meanwhile leaves that many
-//! behind. A putter that must wait leaves its item beside the store as an *offer*; whoever makes room moves
-//! the first offer in and calls its putter. So nobody is called in vain, and no item waits for its
+//! behind. A putter that must wait leaves its item in the queue, beside the store; whoever makes room moves
+//! the first one in and calls its putter. So nobody is called in vain, and no item waits for its
 //! putter to run.
 //!
-//! While takers wait, every item is reserved. While offers wait, there is no room. Each method that
+//! While takers wait, every item is reserved. While putters wait, there is no room. Each method that
 //! could break one of these mends it before it returns. The order of items may be the user's, and
 //! may panic: that breaks neither count nor the first rule, and the second until the next item is taken.
 
 pub(super) mod store;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    fmt, mem,
-};
+use std::{cell::Cell, fmt, mem};
 
 use greenroom_hub::{Instant, Wake};
 
 use self::store::Store;
-use crate::{
-    hub::local::local,
-    thread::{
-        Blocked, Waiter, park,
-        wait_queue::{Ticket, WaitQueue},
-    },
+use crate::thread::{
+    Blocked, Waiter,
+    park::Unwinding,
+    wait_queue::{Ticket, WaitQueue},
 };
 
 pub(super) const UNBOUNDED: usize = usize::MAX;
@@ -40,24 +34,11 @@ pub(super) struct Handover<S: Store> {
     /// Items in the store that are for takers who were called and have not come yet.
     reserved: Cell<usize>,
     takers: WaitQueue,
-    offers: RefCell<VecDeque<Offer<S::Item>>>,
-    offers_made: Cell<u64>,
+    /// With the items for which there is no room.
+    putters: WaitQueue<S::Item>,
     /// Items that were let in or passed on so far.
     accepted: Cell<u64>,
 }
-
-/// An item for which there is no room. Counts as long as its putter waits.
-struct Offer<T> {
-    ticket: OfferTicket,
-    /// Which of its sources this is to a putter that waits for several.
-    source: u32,
-    waiter: Waiter,
-    item: T,
-}
-
-/// Names an offer. Later ones have greater tickets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct OfferTicket(u64);
 
 impl<S: Store> Handover<S> {
     pub(super) fn new(capacity: usize) -> Handover<S> {
@@ -66,8 +47,7 @@ impl<S: Store> Handover<S> {
             capacity: Cell::new(capacity),
             reserved: Cell::new(0),
             takers: WaitQueue::new(),
-            offers: RefCell::default(),
-            offers_made: Cell::new(0),
+            putters: WaitQueue::new(),
             accepted: Cell::new(0),
         }
     }
@@ -91,7 +71,7 @@ impl<S: Store> Handover<S> {
     }
 
     pub(super) fn putters_waiting(&self) -> usize {
-        self.offers.borrow().iter().filter(|offer| offer.waiter.is_parked()).count()
+        self.putters.len()
     }
 
     // Putting.
@@ -145,57 +125,24 @@ impl<S: Store> Handover<S> {
         blocked: Blocked,
         deadline: Option<Instant>,
     ) -> Result<(), S::Item> {
-        let mut item = Some(item);
-        let mut offered = Offered { handover: self, ticket: None };
-        let waited = park::until_called(blocked, deadline, |waiter| {
-            let item = item.take().expect("an item is offered once");
-            offered.ticket = Some(self.offer(item, waiter, 0));
-        });
-        if waited.is_err() {
-            return Err(item.expect("it was not offered"));
-        }
-        let ticket = offered.ticket.take().expect("it was offered");
-        match self.withdraw(ticket) {
-            None => Ok(()),
-            // There may be room since the deadline passed.
-            Some(item) => self.try_put(item),
-        }
+        // There may be room since the deadline passed.
+        self.putters.wait_with(item, blocked, deadline).or_else(|item| self.try_put(item))
     }
 
     /// Leaves an item beside the store until there is room.
-    pub(super) fn offer(&self, item: S::Item, waiter: Waiter, source: u32) -> OfferTicket {
-        let ticket = OfferTicket(self.offers_made.get());
-        self.offers_made.set(ticket.0 + 1);
-        self.offers.borrow_mut().push_back(Offer { ticket, source, waiter, item });
-        ticket
+    pub(super) fn enter_putters(&self, item: S::Item, waiter: Waiter, source: u32) -> Ticket {
+        self.putters.enter_noted(item, waiter, source)
     }
 
-    /// Takes an offer back; `None` if the item was accepted before.
-    pub(super) fn withdraw(&self, ticket: OfferTicket) -> Option<S::Item> {
-        let mut offers = self.offers.borrow_mut();
-        let place = offers.binary_search_by_key(&ticket, |offer| offer.ticket);
-        let withdrawn = place.ok().and_then(|place| offers.remove(place));
-        drop(offers);
-        withdrawn.map(|Offer { item, .. }| item)
+    /// Takes such an item back; `None` if it was let in before.
+    pub(super) fn leave_putters(&self, ticket: Ticket) -> Option<S::Item> {
+        self.putters.leave(ticket)
     }
 
-    /// Takes the first offer and calls its putter.
-    fn take_offer(&self) -> Option<S::Item> {
-        let mut offers = self.offers.borrow_mut();
-        // Whose wait has just been ended by something else takes its item back when it runs.
-        let first = offers.iter().position(|offer| offer.waiter.is_parked())?;
-        let offer = offers.remove(first);
-        drop(offers);
-        let Offer { source, waiter, item, .. } = offer?;
-        waiter.note_source(source);
-        local().hub.borrow_mut().call(waiter);
-        Some(item)
-    }
-
-    /// Moves offers in while there is room.
+    /// Lets putters' items in while there is room.
     fn admit(&self) {
         while self.len() < self.capacity.get() {
-            let Some(item) = self.take_offer() else { break };
+            let Some(item) = self.putters.take_one() else { break };
             self.accept(item);
         }
     }
@@ -204,18 +151,17 @@ impl<S: Store> Handover<S> {
 
     /// Whether [`try_take`](Handover::try_take) would succeed.
     pub(super) fn can_take(&self) -> bool {
-        self.len() > 0 || self.offers.borrow().iter().any(|offer| offer.waiter.is_parked())
+        self.len() > 0 || self.putters.is_at_least(1)
     }
 
     /// Takes an item if there is one that is not reserved.
     #[inline(always)]
     pub(super) fn try_take(&self) -> Option<S::Item> {
         if self.len() == 0 {
-            let nothing = self.offers.borrow().is_empty();
-            return if nothing { None } else { self.take_without_room() };
+            return if self.putters.is_empty() { None } else { self.take_without_room() };
         }
         let item = self.store.remove();
-        // Not if that is unwound, for moving an offer in might panic as well: the next one does it.
+        // Not if that is unwound, for letting an item in might panic as well: the next one does it.
         self.removed();
         item
     }
@@ -223,7 +169,7 @@ impl<S: Store> Handover<S> {
     /// An item was removed: there may be room for another.
     #[inline]
     fn removed(&self) {
-        if !self.offers.borrow().is_empty() {
+        if !self.putters.is_empty() {
             self.admit();
         }
     }
@@ -231,7 +177,7 @@ impl<S: Store> Handover<S> {
     /// Where there is no room at all, items go from hand to hand: but through the store, in which
     /// there may be one for a taker who was called. That one came first, so it is taken first.
     fn take_without_room(&self) -> Option<S::Item> {
-        let offered = self.take_offer()?;
+        let offered = self.putters.take_one()?;
         self.accept(offered);
         self.store.remove()
     }
@@ -249,7 +195,7 @@ impl<S: Store> Handover<S> {
             Ok(Wake::Called) => self.take_reserved(),
             // One may have come since the deadline passed.
             Ok(_) => self.try_take(),
-            Err(park::Unwinding) => None,
+            Err(Unwinding) => None,
         }
     }
 
@@ -294,10 +240,7 @@ impl<S: Store> Handover<S> {
 
     /// Ends the waits of all putters. They take their items back.
     pub(super) fn call_putters(&self) {
-        for offer in self.offers.borrow().iter().filter(|offer| offer.waiter.is_parked()) {
-            offer.waiter.note_source(offer.source);
-            local().hub.borrow_mut().call(offer.waiter.clone());
-        }
+        self.putters.wake_all();
     }
 
     /// Changes how many items there is room for. Items for which there is none any more stay.
@@ -341,21 +284,6 @@ impl<S: Store> Drop for RemovingReserved<'_, S> {
             handover.reserved.set(handover.reserved.get() - 1);
         } else {
             handover.release();
-        }
-    }
-}
-
-/// An offer that is withdrawn should its putter be thrown out of the wait.
-struct Offered<'a, S: Store> {
-    handover: &'a Handover<S>,
-    ticket: Option<OfferTicket>,
-}
-
-impl<S: Store> Drop for Offered<'_, S> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            drop(self.handover.withdraw(ticket));
         }
     }
 }

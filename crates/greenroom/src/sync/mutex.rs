@@ -7,17 +7,25 @@ use std::{
     fmt,
     ops::{Deref, DerefMut},
     panic::{RefUnwindSafe, UnwindSafe},
-    sync::{LockResult, PoisonError, TryLockError, TryLockResult},
-    thread::panicking,
+    sync::{LockResult, TryLockError, TryLockResult},
     time::Duration,
 };
 
 use greenroom_hub::{Instant, Wake};
 
-use super::{after, holder::Holder, refuse_unwinding};
+use super::{
+    after,
+    poison::{Poison, Taken},
+    refuse_unwinding,
+};
 use crate::{
     Elapsed,
-    thread::{Blocked, park::Unwinding, wait_queue::WaitQueue},
+    thread::{
+        Blocked, Reason,
+        holder::{Holder, Holders},
+        park::Unwinding,
+        wait_queue::WaitQueue,
+    },
 };
 
 /// A lock around data, with the methods of [`std::sync::Mutex`], for the green threads of one OS
@@ -28,7 +36,7 @@ use crate::{
 /// end of the queue.
 ///
 /// *Poisoning* is std's, and its types are std's too: if a thread panics while it has the lock, the
-/// data may be half changed, and later calls return a [`PoisonError`]. A thread that is killed, or
+/// data may be half changed, and later calls return a [`PoisonError`](std::sync::PoisonError). A thread that is killed, or
 /// is thrown out by [`with_timeout`](crate::with_timeout), while it has the lock was unwound in the
 /// middle of something as well, so that poisons too.
 ///
@@ -69,7 +77,7 @@ use crate::{
 pub struct Mutex<T: ?Sized> {
     holder: Cell<Holder>,
     queue: WaitQueue,
-    poisoned: Cell<bool>,
+    pub(super) poison: Poison,
     /// Borrowed by the guard, and by nobody else: there is one guard at a time.
     value: RefCell<T>,
 }
@@ -84,7 +92,7 @@ impl<T> Mutex<T> {
         Mutex {
             holder: Cell::new(Holder::Nobody),
             queue: WaitQueue::new(),
-            poisoned: Cell::new(false),
+            poison: Poison::new(),
             value: RefCell::new(value),
         }
     }
@@ -101,8 +109,7 @@ impl<T> Mutex<T> {
     /// assert_eq!(greenroom::sync::Mutex::new(1).into_inner().unwrap(), 1);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let is_poisoned = self.is_poisoned();
-        poisoned_if(is_poisoned, self.value.into_inner())
+        self.poison.result(self.value.into_inner())
     }
 }
 
@@ -214,13 +221,12 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(number.into_inner().unwrap(), 2);
     /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        let is_poisoned = self.is_poisoned();
-        poisoned_if(is_poisoned, self.value.get_mut())
+        self.poison.result(self.value.get_mut())
     }
 
     /// True if somebody was unwound while they had the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.get()
+        self.poison.is_there()
     }
 
     /// Says that the data is whole again, or that it does not matter.
@@ -243,7 +249,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(*number.lock().unwrap(), 7);
     /// ```
     pub fn clear_poison(&self) {
-        self.poisoned.set(false);
+        self.poison.clear();
     }
 
     #[inline]
@@ -256,7 +262,9 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<Wake, Unwinding> {
-        let wake = self.queue.wait(Blocked::Call(&"a mutex"), deadline, || self.hand_on());
+        let holders = || Holders::One(self.holder.get());
+        let reason = Reason { blocked: Blocked::Call(&"a mutex"), holders: Some(&holders) };
+        let wake = self.queue.wait(reason, deadline, || self.hand_on());
         if wake == Ok(Wake::Called) {
             self.holder.set(Holder::me());
         }
@@ -274,14 +282,9 @@ impl<T: ?Sized> Mutex<T> {
 
     #[inline]
     fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
-        let held = Held { mutex: self, was_panicking: panicking() };
-        poisoned_if(self.is_poisoned(), MutexGuard { value: self.value.borrow_mut(), held })
+        let held = Held { mutex: self, taken: Taken::here() };
+        self.poison.result(MutexGuard { value: self.value.borrow_mut(), held })
     }
-}
-
-#[inline]
-pub(super) fn poisoned_if<G>(is_poisoned: bool, guard: G) -> LockResult<G> {
-    if is_poisoned { Err(PoisonError::new(guard)) } else { Ok(guard) }
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
@@ -327,16 +330,13 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 /// The lock as long as somebody has it.
 struct Held<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    /// It was taken in a destructor during a panic, which the data is not to blame for.
-    was_panicking: bool,
+    taken: Taken,
 }
 
 impl<T: ?Sized> Drop for Held<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.was_panicking && panicking() {
-            self.mutex.poisoned.set(true);
-        }
+        self.mutex.poison.give_up(&self.taken);
         self.mutex.hand_on();
     }
 }

@@ -8,8 +8,8 @@ use std::{
     fmt,
 };
 
-use super::{holder::Holder, refuse_unwinding};
-use crate::thread::{Blocked, park::Unwinding, wait_queue::WaitQueue};
+use super::refuse_unwinding;
+use crate::thread::{Blocked, holder::Holder, park::Unwinding, wait_queue::WaitQueue};
 
 /// A cell that is set once, with the methods of [`std::sync::OnceLock`], for the green threads of
 /// one OS thread.

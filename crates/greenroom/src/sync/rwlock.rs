@@ -9,16 +9,24 @@ use std::{
     ops::{Deref, DerefMut},
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{LockResult, TryLockError, TryLockResult},
-    thread::panicking,
     time::Duration,
 };
 
 use greenroom_hub::{Instant, Wake};
 
-use super::{after, holder::Holder, mutex::poisoned_if, refuse_unwinding};
+use super::{
+    after,
+    poison::{Poison, Taken},
+    refuse_unwinding,
+};
 use crate::{
     Elapsed,
-    thread::{Blocked, park::Unwinding, wait_queue::WaitQueue},
+    thread::{
+        Blocked, Reason,
+        holder::{Holder, Holders},
+        park::Unwinding,
+        wait_queue::WaitQueue,
+    },
 };
 
 /// A lock that many may have to read, or one to write, with the methods of [`std::sync::RwLock`],
@@ -64,7 +72,7 @@ pub struct RwLock<T: ?Sized> {
     writer: Cell<Holder>,
     readers: Cell<usize>,
     queue: WaitQueue<Wanted>,
-    poisoned: Cell<bool>,
+    poison: Poison,
     /// Borrowed by guards, and by nobody else: the borrow never fails.
     value: RefCell<T>,
 }
@@ -86,7 +94,7 @@ impl<T> RwLock<T> {
             writer: Cell::new(Holder::Nobody),
             readers: Cell::new(0),
             queue: WaitQueue::new(),
-            poisoned: Cell::new(false),
+            poison: Poison::new(),
             value: RefCell::new(value),
         }
     }
@@ -97,8 +105,7 @@ impl<T> RwLock<T> {
     ///
     /// If the lock is poisoned: the error has the data.
     pub fn into_inner(self) -> LockResult<T> {
-        let is_poisoned = self.is_poisoned();
-        poisoned_if(is_poisoned, self.value.into_inner())
+        self.poison.result(self.value.into_inner())
     }
 }
 
@@ -259,18 +266,17 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If the lock is poisoned: the error has the reference.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        let is_poisoned = self.is_poisoned();
-        poisoned_if(is_poisoned, self.value.get_mut())
+        self.poison.result(self.value.get_mut())
     }
 
     /// True if a writer was unwound while it had the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.get()
+        self.poison.is_there()
     }
 
     /// Says that the data is whole again, or that it does not matter.
     pub fn clear_poison(&self) {
-        self.poisoned.set(false);
+        self.poison.clear();
     }
 
     /// Takes the lock unless somebody is in the way, or waits.
@@ -318,12 +324,21 @@ impl<T: ?Sized> RwLock<T> {
             Wanted::Read => Blocked::Call(&"a lock, to read"),
             Wanted::Write => Blocked::Call(&"a lock, to write"),
         };
+        let holders = || self.holders();
+        let reason = Reason { blocked, holders: Some(&holders) };
         let _leaving = Leaving(self);
-        let wake = self.queue.wait_noted(wanted, blocked, deadline, || self.release(wanted));
+        let wake = self.queue.wait_noted(wanted, reason, deadline, || self.release(wanted));
         if wake == Ok(Wake::Called) && wanted == Wanted::Write {
             self.writer.set(Holder::me());
         }
         wake
+    }
+
+    fn holders(&self) -> Holders {
+        match self.readers.get() {
+            0 => Holders::One(self.writer.get()),
+            readers => Holders::Readers(readers),
+        }
     }
 
     #[inline]
@@ -350,16 +365,13 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     fn read_guard(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         let reads = Reads(self);
-        poisoned_if(
-            self.is_poisoned(),
-            RwLockReadGuard { value: self.value.borrow(), _reads: reads },
-        )
+        self.poison.result(RwLockReadGuard { value: self.value.borrow(), _reads: reads })
     }
 
     #[inline]
     fn write_guard(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        let writes = Writes { lock: self, was_panicking: panicking() };
-        poisoned_if(self.is_poisoned(), RwLockWriteGuard { value: self.value.borrow_mut(), writes })
+        let writes = Writes { lock: self, taken: Taken::here() };
+        self.poison.result(RwLockWriteGuard { value: self.value.borrow_mut(), writes })
     }
 }
 
@@ -450,16 +462,13 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
 /// The lock as long as somebody writes.
 struct Writes<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
-    /// It was taken in a destructor during a panic, which the data is not to blame for.
-    was_panicking: bool,
+    taken: Taken,
 }
 
 impl<T: ?Sized> Drop for Writes<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.was_panicking && panicking() {
-            self.lock.poisoned.set(true);
-        }
+        self.lock.poison.give_up(&self.taken);
         self.lock.release(Wanted::Write);
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod spawn;
 
 pub(crate) mod control;
 pub(crate) mod errno;
+pub(crate) mod holder;
 pub(crate) mod park;
 pub(crate) mod registry;
 pub(crate) mod run;
@@ -31,6 +32,7 @@ pub use throw::catch_panic;
 
 use control::State;
 pub(crate) use control::{Control, Waiter};
+use holder::Holders;
 use throw::Throw;
 
 /// Names a green thread, for as long as the process lives: no two of one OS thread are ever equal.
@@ -251,7 +253,7 @@ pub fn is_green() -> bool {
 }
 
 /// Writes `green thread "name" (7)`.
-pub(crate) fn describe(fiber: &Fiber<Control>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn describe(fiber: &Fiber<Control>, f: &mut impl fmt::Write) -> fmt::Result {
     match fiber.name() {
         Some(name) => write!(f, "green thread {name:?} ({})", fiber.id()),
         None => write!(f, "green thread {}", fiber.id()),
@@ -302,5 +304,25 @@ impl fmt::Display for Blocked {
             Blocked::Quiet => f.write_str("waits until everyone is parked"),
             Blocked::Call(what) => write!(f, "waits for {what}"),
         }
+    }
+}
+
+/// Tells who holds what is waited for, as it is at the time.
+pub(crate) type AskHolders<'a> = &'a dyn Fn() -> Holders;
+
+/// Why somebody parks: what it waits for, and how to learn who holds that.
+///
+/// It is asked where the waiter's stack is, and only when somebody wants to know: so it costs a wait nothing, and
+/// is true however often what is waited for was handed on since.
+#[derive(Clone, Copy)]
+pub(crate) struct Reason<'a> {
+    pub(crate) blocked: Blocked,
+    pub(crate) holders: Option<AskHolders<'a>>,
+}
+
+impl From<Blocked> for Reason<'_> {
+    #[inline(always)]
+    fn from(blocked: Blocked) -> Self {
+        Reason { blocked, holders: None }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     debug::trace,
     hub::local::{Local, local},
     thread::{
-        Blocked, Control, Waiter,
+        AskHolders, Blocked, Control, Reason, Waiter,
         errno::Errno,
         run,
         throw::{Refusal, refusal, throw_if_asked},
@@ -36,18 +36,18 @@ pub(crate) fn until(deadline: Instant) -> Result<Wake, Unwinding> {
 
 /// Waits until somebody on this hub calls the waiter that `announce` is given, or until `deadline`.
 #[inline(always)]
-pub(crate) fn until_called(
-    blocked: Blocked,
+pub(crate) fn until_called<'a>(
+    reason: impl Into<Reason<'a>>,
     deadline: Option<Instant>,
     announce: impl FnOnce(Waiter),
 ) -> Result<Wake, Unwinding> {
     let me = Me::here()?;
     announce(me.waiter());
     if deadline.is_none() {
-        return Ok(me.park(blocked));
+        return Ok(me.park(reason));
     }
     let _timer = me.arm(deadline);
-    Ok(me.park(blocked))
+    Ok(me.park(reason))
 }
 
 /// Waits until one of several sources ends the wait of the waiter that `announce` is given, or until
@@ -169,7 +169,7 @@ pub(crate) fn yield_beneath(local: &'static Local) {
     }
     local.hub.borrow_mut().queue(Waiter::Thread(fiber));
     let errno = Errno::keep(&local.errno);
-    stop(local);
+    stop(local, None);
     drop(errno);
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn yield_now(local: &'static Local) {
             throw_if_asked(&fiber);
             local.hub.borrow_mut().queue(Waiter::Thread(fiber));
             let errno = Errno::keep(&local.errno);
-            stop(local);
+            stop(local, None);
             drop(errno);
             Fiber::<Control>::with_current(|fiber| {
                 throw_if_asked(fiber.expect("a thread that is resumed is the one that runs"));
@@ -197,7 +197,7 @@ pub(crate) fn yield_now(local: &'static Local) {
             throw_if_asked(&local.root);
             local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
             let errno = Errno::keep(&local.errno);
-            run::until_woken(local);
+            run::until_woken(local, None);
             drop(errno);
             throw_if_asked(&local.root);
         }
@@ -308,7 +308,7 @@ impl Me {
         let now = local.hub.borrow().now();
         fiber.park(blocked, now);
         let errno = Errno::keep(&local.errno);
-        stop(local);
+        stop(local, None);
         drop(errno);
         let wake = fiber.unpark();
         match refusal(fiber) {
@@ -320,13 +320,14 @@ impl Me {
     /// Leaves this stack, or on the root runs the loop, until somebody has called.
     // One frame less to return through: a return that follows a switch is never predicted.
     #[inline(always)]
-    fn park(self, blocked: Blocked) -> Wake {
+    fn park<'a>(self, reason: impl Into<Reason<'a>>) -> Wake {
+        let Reason { blocked, holders } = reason.into();
         let now = self.local().hub.borrow().now();
         match self {
             Me::Green(fiber, local) => {
                 fiber.park(blocked, now);
                 let errno = Errno::keep(&local.errno);
-                stop(local);
+                stop(local, holders);
                 drop(errno);
                 let wake = fiber.unpark();
                 throw_if_asked(&fiber);
@@ -336,7 +337,7 @@ impl Me {
                 local.root.park(blocked, now);
                 let waits = RootWaits(local);
                 let errno = Errno::keep(&local.errno);
-                run::until_woken(local);
+                run::until_woken(local, holders);
                 drop((waits, errno));
                 let wake = local.root.unpark();
                 throw_if_asked(&local.root);
@@ -348,17 +349,18 @@ impl Me {
 
 /// Leaves this stack until it is resumed to go on.
 #[inline(always)]
-fn stop(local: &Local) {
+fn stop(local: &Local, holders: Option<AskHolders<'_>>) {
     suspend();
     while local.looks.get() {
-        be_looked_at(local);
+        be_looked_at(local, holders);
     }
 }
 
-/// Was resumed only to tell where it waits, and goes back there.
+/// Was resumed only to tell where and for whom it waits, and goes back there.
 #[cold]
-fn be_looked_at(local: &Local) {
+fn be_looked_at(local: &Local, holders: Option<AskHolders<'_>>) {
     local.looks.set(false);
+    local.holders.set(holders.map(|ask| ask()));
     let here = std::ptr::from_ref(&local).addr();
     let limit = Fiber::<Control>::with_current(|fiber| Some(fiber?.stack_range()?.start));
     // One who is near the end of its stack would overflow it only because somebody looked.

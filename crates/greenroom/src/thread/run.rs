@@ -12,7 +12,7 @@ use crate::{
     debug::{deadlock, say, trace::FRAMES_MAX},
     foreign,
     hub::local::{Local, local},
-    thread::{Control, Waiter, join, throw::Throw},
+    thread::{AskHolders, Control, Waiter, holder::Holders, join, throw::Throw},
 };
 
 /// Memory of ended threads that nobody needed for so long is given back to the kernel: who gives it
@@ -43,12 +43,13 @@ impl Trimming {
 /// and waits again that often does not mean to go.
 pub(super) const UNWINDS_MAX: u32 = 1000;
 
-/// Takes turns until the root is woken.
+/// Takes turns until the root is woken, which waits for what `holders` hold, if that is something to be
+/// held.
 ///
 /// # Panics
 ///
 /// If the root can never be woken: nobody is ready and nothing is left that could make anyone.
-pub(crate) fn until_woken(local: &Local) {
+pub(crate) fn until_woken(local: &Local, holders: Option<AskHolders<'_>>) {
     let _leaving = Leaving(local);
     loop {
         if run_ready(local) {
@@ -57,7 +58,7 @@ pub(crate) fn until_woken(local: &Local) {
         if local.abort.get() {
             crate::hub::end(local);
         }
-        turn(local);
+        turn(local, holders);
     }
 }
 
@@ -86,13 +87,13 @@ fn run_ready(local: &Local) -> bool {
 }
 
 /// Collects whoever is due or ready; sleeps if that is nobody.
-fn turn(local: &Local) {
+fn turn(local: &Local, holders: Option<AskHolders<'_>>) {
     foreign::hear(local);
     local.hub.borrow_mut().prepare();
     let outcome = idle_chores(local).and_then(|()| local.hub.borrow_mut().wait());
     match outcome {
         Ok(Outcome::Continue) => {}
-        Ok(Outcome::Stuck) => deadlock::report(local),
+        Ok(Outcome::Stuck) => deadlock::report(local, holders),
         Err(error) => panic!("the hub cannot wait for its fds: {error}"),
     }
 }
@@ -137,11 +138,19 @@ fn resume(local: &Local, fiber: Fiber<Control>) {
     }
 }
 
-/// Where a green thread waits: the return addresses of its frames, innermost first. `None` if it
-/// does not wait: it has not started, runs, or has ended.
+/// What a parked thread tells of itself.
+pub(crate) struct Sight {
+    /// The return addresses of its frames, innermost first.
+    pub(crate) frames: Vec<usize>,
+    /// Who holds what it waits for, if it is something to be held.
+    pub(crate) holders: Option<Holders>,
+}
+
+/// Where and for whom a green thread waits. `None` if it does not wait: it has not started, runs, or has
+/// ended.
 ///
 /// It is resumed for that, and stops again at once; nothing of what it waits for changes.
-pub(crate) fn look_at(local: &Local, fiber: &Fiber<Control>) -> Option<Vec<usize>> {
+pub(crate) fn look_at(local: &Local, fiber: &Fiber<Control>) -> Option<Sight> {
     if !fiber.is_resumable() || !fiber.has_started() {
         return None;
     }
@@ -153,7 +162,7 @@ pub(crate) fn look_at(local: &Local, fiber: &Fiber<Control>) -> Option<Vec<usize
     local.looks.set(true);
     let progress = fiber.resume();
     assert_eq!(progress, Progress::Suspended, "who is only looked at stops again");
-    Some(local.seen.borrow().clone())
+    Some(Sight { frames: local.seen.borrow().clone(), holders: local.holders.take() })
 }
 
 /// A thread's function is over: whoever waits for it is called, and its stack may go.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    mem::forget,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -9,9 +10,12 @@ use std::{
 };
 
 use greenroom::{
-    JoinHandle, hub,
+    JoinHandle,
+    debug::dump,
+    hub,
     io::{Interest, trampoline},
     sleep, spawn,
+    sync::{Mutex, RwLock},
     testing::run,
     thread::Builder,
     yield_now,
@@ -51,6 +55,112 @@ fn it_lists_who_waits_for_what() {
         let second = lines.next().unwrap();
         assert!(second.contains(&format!("waits for green thread {id} to end")), "{second}");
         assert_eq!(lines.next(), None);
+    });
+}
+
+/// Whoever holds a lock, and how that is told.
+struct Holding {
+    /// Runs a thread that takes what others will wait for, and does not give it back.
+    take: fn(&Rc<Locks>) -> JoinHandle<()>,
+    wait: fn(&Locks),
+    /// `{}` stands for the thread's id.
+    told: &'static str,
+}
+
+#[derive(Default)]
+struct Locks {
+    mutex: Mutex<()>,
+    lock: RwLock<()>,
+}
+
+fn named(name: &str, locks: &Rc<Locks>, f: impl FnOnce(&Locks) + 'static) -> JoinHandle<()> {
+    let locks = Rc::clone(locks);
+    let thread = Builder::new().name(name).spawn(move || f(&locks)).unwrap();
+    yield_now();
+    thread
+}
+
+#[test]
+fn it_names_who_holds_what_is_waited_for() {
+    let cases = [
+        Holding {
+            take: |locks| {
+                named("holder", locks, |locks| {
+                    let _guard = locks.mutex.lock().unwrap();
+                    sleep(Duration::MAX);
+                })
+            },
+            wait: |locks| drop(locks.mutex.lock()),
+            told: "waits for a mutex, held by green thread \"holder\" ({})",
+        },
+        Holding {
+            take: |locks| named("leaves", locks, |locks| forget(locks.mutex.lock())),
+            wait: |locks| drop(locks.mutex.lock()),
+            told: "waits for a mutex, held by green thread {}, which has ended",
+        },
+        Holding {
+            take: |locks| {
+                named("holder", locks, |locks| {
+                    let _guard = locks.lock.write().unwrap();
+                    sleep(Duration::MAX);
+                })
+            },
+            wait: |locks| drop(locks.lock.read()),
+            told: "waits for a lock, to read, held by green thread \"holder\" ({})",
+        },
+        Holding {
+            take: |locks| {
+                named("holder", locks, |locks| {
+                    let _guards = (locks.lock.read().unwrap(), locks.lock.read().unwrap());
+                    sleep(Duration::MAX);
+                })
+            },
+            wait: |locks| drop(locks.lock.write()),
+            told: "waits for a lock, to write, held by 2 readers",
+        },
+    ];
+    for Holding { take, wait, told } in cases {
+        run(move || {
+            let locks = Rc::new(Locks::default());
+            let holder = take(&locks);
+            let told = told.replace("{}", &holder.thread().id().to_string());
+            let waiter = named("waiter", &locks, wait);
+            let dump = dump();
+            let state = &dump.threads.last().unwrap().state;
+            assert_eq!(*state, told, "in a dump");
+            let report = report(|| wait(&locks));
+            let mut lines = report.lines();
+            let first = lines.next().unwrap();
+            assert!(first.starts_with(&format!("deadlock: the root {told}, and ")), "{first}");
+            let last = lines.next_back().unwrap();
+            assert!(last.contains(&format!(" waiter: {told}, spawned at")), "{last}");
+            drop((holder, waiter));
+        });
+    }
+}
+
+#[test]
+fn it_names_whom_a_lock_was_handed_to_meanwhile() {
+    run(|| {
+        let locks = Rc::new(Locks::default());
+        let guard = locks.mutex.lock().unwrap();
+        let threads = ["second", "third"].map(|name| {
+            named(name, &locks, |locks| {
+                let _guard = locks.mutex.lock().unwrap();
+                sleep(Duration::MAX);
+            })
+        });
+        let of_third = || dump().threads[1].state.clone();
+        assert_eq!(of_third(), "waits for a mutex, held by the root");
+        drop(guard);
+        let meanwhile = "waits for a mutex, held by one who was called and has not run since";
+        assert_eq!(of_third(), meanwhile);
+        assert_eq!(dump().threads[0].state, "may run");
+        yield_now();
+        let second = threads[0].thread().id();
+        let expected = format!("waits for a mutex, held by green thread \"second\" ({second})");
+        assert_eq!(of_third(), expected);
+        assert!(threads.iter().all(|thread| thread.thread().kill()));
     });
 }
 

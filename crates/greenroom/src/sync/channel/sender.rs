@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     hub::local::local,
-    sync::handover::OfferTicket,
-    thread::{Blocked, Waiter},
+    thread::{Blocked, Waiter, wait_queue::Ticket},
     time::{Instant, deadline_after},
 };
 
@@ -175,13 +174,13 @@ impl<T> Sender<T> {
         self.is_disconnected() || self.channel.handover.can_put()
     }
 
-    pub(in crate::sync) fn offer(&self, item: T, waiter: Waiter, source: u32) -> OfferTicket {
-        self.channel.handover.offer(item, waiter, source)
+    pub(in crate::sync) fn enter(&self, item: T, waiter: Waiter, source: u32) -> Ticket {
+        self.channel.handover.enter_putters(item, waiter, source)
     }
 
-    /// Takes an offer back. `None` if it was accepted.
-    pub(in crate::sync) fn withdraw(&self, ticket: OfferTicket) -> Option<T> {
-        self.channel.handover.withdraw(ticket)
+    /// Gives a place up and takes the item back. `None` if that was let in.
+    pub(in crate::sync) fn leave(&self, ticket: Ticket) -> Option<T> {
+        self.channel.handover.leave_putters(ticket)
     }
 }
 

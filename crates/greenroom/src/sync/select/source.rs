@@ -20,7 +20,6 @@ use crate::{
     sync::{
         channel::{Receiver, RecvError, SendError, Sender},
         event::{Event, Round},
-        handover::OfferTicket,
     },
     thread::{Control, Waiter, wait_queue::Ticket},
 };
@@ -103,15 +102,15 @@ impl<T, R, F: FnOnce(Result<T, RecvError>) -> R> Source<R> for Receiving<'_, T, 
 /// Room in a channel, and an item for it.
 pub(super) struct Sending<'a, T, F> {
     sender: &'a Sender<T>,
-    /// Empty while the item lies in the channel as an offer.
+    /// Empty while the item waits in the channel's queue.
     item: &'a mut Option<T>,
-    offer: Option<OfferTicket>,
+    place: Option<Ticket>,
     f: F,
 }
 
 impl<'a, T, F> Sending<'a, T, F> {
     pub(super) fn new(sender: &'a Sender<T>, item: &'a mut Option<T>, f: F) -> Sending<'a, T, F> {
-        Sending { sender, item, offer: None, f }
+        Sending { sender, item, place: None, f }
     }
 }
 
@@ -125,13 +124,13 @@ impl<T, R, F: FnOnce(Result<(), SendError<T>>) -> R> Source<R> for Sending<'_, T
     }
 
     fn enter(&mut self, waiter: &Waiter, index: u32) -> bool {
-        self.offer = self.item.take().map(|item| self.sender.offer(item, waiter.clone(), index));
+        self.place = self.item.take().map(|item| self.sender.enter(item, waiter.clone(), index));
         true
     }
 
     fn leave(&mut self) {
-        if let Some(offer) = self.offer.take() {
-            *self.item = self.sender.withdraw(offer);
+        if let Some(place) = self.place.take() {
+            *self.item = self.sender.leave(place);
         }
     }
 
@@ -142,7 +141,7 @@ impl<T, R, F: FnOnce(Result<(), SendError<T>>) -> R> Source<R> for Sending<'_, T
                 self.sender.try_send(item).map_err(|error| SendError(error.into_inner()))
             }
             Chosen::Called => {
-                // Still an offer: the receivers are gone.
+                // Still in the queue: the receivers are gone.
                 self.leave();
                 self.item.take().map_or(Ok(()), |item| Err(SendError(item)))
             }

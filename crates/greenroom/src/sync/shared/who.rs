@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::sync::holder::Holder;
+use crate::thread::holder::Holder;
 
 /// An OS thread, by a number that is its own for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
