@@ -63,6 +63,23 @@ impl GreenPool {
     /// [`resize`](GreenPool::resize)d.
     ///
     /// Costs an allocation. Members cost memory only once they are there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{pool::GreenPool, spawn, yield_now};
+    ///
+    /// let pool = GreenPool::new(1);
+    /// pool.spawn_detached(yield_now);
+    /// let other = pool.clone();
+    /// let waits = spawn(move || other.spawn_detached(|| ()));
+    /// yield_now();
+    /// assert_eq!((pool.size(), pool.running(), pool.free(), pool.waiting()), (1, 1, 0, 1));
+    /// waits.join()?;
+    /// pool.waitall();
+    /// assert_eq!((pool.running(), pool.free(), pool.waiting()), (0, 1, 0));
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn new(size: usize) -> GreenPool {
         GreenPool { slots: Rc::new(Slots::new(size)) }
     }

@@ -174,6 +174,20 @@ impl<T, E> Pool<T, E> {
 
     /// Borrows an idle thing, if there is one that nobody waits for. Never waits and makes none, so
     /// it works in hub callbacks and destructors too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{Builder, Pool};
+    ///
+    /// let pool: Pool<_> = Builder::new().min(1).max(2).create(|| 7);
+    /// let item = pool.try_get().unwrap();
+    /// assert_eq!((*item, pool.max(), pool.free(), pool.idle(), pool.waiting()), (7, 2, 1, 0, 0));
+    /// // There is room for another, but none is made by this.
+    /// assert!(pool.try_get().is_none());
+    /// drop(item);
+    /// assert_eq!((pool.free(), pool.idle()), (2, 1));
+    /// ```
     pub fn try_get(&self) -> Option<Item<T, E>> {
         if self.shared.idle.borrow().is_empty() {
             return None;

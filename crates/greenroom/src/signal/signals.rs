@@ -124,6 +124,20 @@ impl Signals {
     /// # Panics
     ///
     /// In a hub callback, if it has to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{process::Command, signal::{Signal, Signals}, spawn};
+    ///
+    /// let signals = Signals::new([Signal::USR1, Signal::USR2])?;
+    /// assert_eq!(signals.try_next(), None);
+    /// let me = std::process::id().to_string();
+    /// let sends = spawn(move || Command::new("sh").args(["-c", "kill -USR2 $0", &me]).status());
+    /// assert_eq!(signals.wait()?, Signal::USR2);
+    /// assert!(sends.join().unwrap()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&self) -> io::Result<Signal> {
         self.next_within(None)
     }
@@ -168,6 +182,18 @@ impl Signals {
     }
 
     /// Signals, one after the other, for ever. Each is a [`wait`](Signals::wait), with its errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{process::Command, signal::{Signal, Signals}};
+    ///
+    /// let signals = Signals::new([Signal::HUP])?;
+    /// let me = std::process::id().to_string();
+    /// Command::new("sh").args(["-c", "kill -HUP $0", &me]).status()?;
+    /// assert_eq!(signals.iter().next().unwrap()?, Signal::HUP);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_> {
         Iter { signals: self }
     }

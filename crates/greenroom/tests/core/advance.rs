@@ -136,7 +136,7 @@ fn timers_that_are_set_by_those_who_run_are_met_too_and_cancelled_ones_are_not()
                 hub::call_after_global(time, trace.telling("cancelled"))
             })
             .collect();
-        assert!(cancelled.iter().all(|timer| timer.cancel()));
+        assert!(cancelled.iter().all(hub::Timer::cancel));
         advance(200 * SECOND);
         assert_eq!(trace.take(), ["first", "second"]);
     });
@@ -210,7 +210,9 @@ fn whoever_is_thrown_out_of_it_leaves_the_clock_where_it_is() {
         assert_eq!(begin.elapsed(), 2 * SECOND);
         let advances = spawn(|| advance(5 * SECOND));
         let victim = advances.thread();
-        hub::call_after_global(SECOND, move || drop(victim.kill()));
+        hub::call_after_global(SECOND, move || {
+            victim.kill();
+        });
         assert!(advances.join().unwrap_err().is_killed());
         assert_eq!(begin.elapsed(), 3 * SECOND);
     });
