@@ -19,6 +19,9 @@ use crate::{
 /// has taken, and ends when there is none left. More can be spawned meanwhile and afterwards, by
 /// members too. A result is what [`JoinHandle::join`] returns: a panic harms only its own place.
 ///
+/// Whoever is killed or out of time while it waits for a result has not taken it: it is the first for
+/// whoever asks next. Costs what spawning into the pool does, and an entry in a queue.
+///
 /// What has ended is kept until it is taken, so nothing bounds a pile but that it is iterated.
 /// Dropping the pile leaves what it has spawned running; panics are printed then.
 ///

@@ -35,6 +35,8 @@ use crate::{
 /// While as many are lent as there may be, whoever wants one waits, first come, first served: what
 /// is given back goes to whoever waits longest. `E` is what making one fails with.
 ///
+/// Borrowing what lies idle takes it out of a queue; whoever has to wait pays two switches besides.
+///
 /// A clone is the same pool. What lies idle is dropped with the last of them and the last item.
 ///
 /// It stays on its OS thread:

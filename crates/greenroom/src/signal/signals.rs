@@ -128,14 +128,14 @@ impl Signals {
     /// # Examples
     ///
     /// ```
-    /// use greenroom::{process::Command, signal::{Signal, Signals}, spawn};
+    /// use greenroom::{signal::{Signal, Signals}, spawn};
+    /// use rustix::process::{Signal as ToSend, getpid, kill_process};
     ///
-    /// let signals = Signals::new([Signal::USR1, Signal::USR2])?;
+    /// let signals = Signals::new([Signal::WINCH])?;
     /// assert_eq!(signals.try_next(), None);
-    /// let me = std::process::id().to_string();
-    /// let sends = spawn(move || Command::new("sh").args(["-c", "kill -USR2 $0", &me]).status());
-    /// assert_eq!(signals.wait()?, Signal::USR2);
-    /// assert!(sends.join().unwrap()?.success());
+    /// let sends = spawn(|| kill_process(getpid(), ToSend::WINCH));
+    /// assert_eq!(signals.wait()?, Signal::WINCH);
+    /// sends.join().unwrap()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait(&self) -> io::Result<Signal> {
@@ -186,12 +186,12 @@ impl Signals {
     /// # Examples
     ///
     /// ```
-    /// use greenroom::{process::Command, signal::{Signal, Signals}};
+    /// use greenroom::signal::{Signal, Signals};
+    /// use rustix::process::{Signal as ToSend, getpid, kill_process};
     ///
-    /// let signals = Signals::new([Signal::HUP])?;
-    /// let me = std::process::id().to_string();
-    /// Command::new("sh").args(["-c", "kill -HUP $0", &me]).status()?;
-    /// assert_eq!(signals.iter().next().unwrap()?, Signal::HUP);
+    /// let signals = Signals::new([Signal::CONT])?;
+    /// kill_process(getpid(), ToSend::CONT)?;
+    /// assert_eq!(signals.iter().next().unwrap()?, Signal::CONT);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn iter(&self) -> Iter<'_> {

@@ -27,6 +27,9 @@ use crate::{
 /// Dropping it lets the thread run on by itself; if it then panics, or has already, that is
 /// printed with its name. Not `Send`: a green thread belongs to the OS thread it was spawned on.
 ///
+/// To wait for a thread that has not ended costs two switches. Whoever is killed or out of time while
+/// it joins lets go of the handle; the thread goes on.
+///
 /// ```compile_fail,E0277
 /// fn is_send<T: Send>() {}
 /// is_send::<greenroom::JoinHandle<()>>();
