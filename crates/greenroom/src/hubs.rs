@@ -26,9 +26,9 @@ pub fn available() -> usize {
 /// stop by something of [`sync::shared`](crate::sync::shared), or sent work by a
 /// [`Remote`](crate::hub::Remote).
 ///
-/// Other green threads of the caller's hub go on meanwhile. If the caller is killed or out of time, the
-/// OS threads cannot be: its whole hub then stands still until they have returned. So tell them to
-/// stop first.
+/// Costs the start of an OS thread for each hub, and the few fds that a hub has. Other green threads of
+/// the caller's hub go on meanwhile. If the caller is killed or out of time, the OS threads cannot be:
+/// its whole hub then stands still until they have returned. So tell them to stop first.
 ///
 /// # Panics
 ///

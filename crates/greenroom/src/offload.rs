@@ -34,8 +34,9 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Work may offload more work, but keeps its helper while it waits for that. When every helper
 /// waits so, none is left to do any work, and all wait for ever.
 ///
-/// Costs some microseconds, for two OS thread switches. If the waiting green thread is killed, the
-/// work goes on and what it returns is dropped on the helper.
+/// Costs some microseconds, for two OS thread switches. If the waiting green thread is killed or out of
+/// time, the work goes on and what it returns is dropped on the helper. Under virtual time
+/// ([`testing`](crate::testing)) the wait is for real, and no virtual time passes.
 ///
 /// # Panics
 ///

@@ -1,11 +1,14 @@
-//! For tests: virtual time, seeded order, and a wait until everyone is parked.
+//! For tests: virtual time, a seeded order, and a wait until everyone is parked.
 //!
 //! Knows how to make a hub that is not the usual one; the rest of the library does not notice.
 //!
 //! Time in a test is virtual: it stands still while anybody runs, and when everyone waits it jumps
 //! to the first deadline. So a test that sleeps for an hour takes microseconds, and what it sees is
 //! the same every time. Sockets stay real: one that another OS thread or process feeds is waited
-//! for in real time, but a deadline that is armed meanwhile passes at once.
+//! for in real time, but a deadline that is armed meanwhile passes at once. While somebody waits for
+//! another OS thread itself, as in [`sync::shared`](crate::sync::shared) or
+//! [`offload`](crate::offload()), time does not jump, for nobody knows how long that takes:
+//! [`advance`] lets it pass.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,14 +24,20 @@
 //! });
 //! ```
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Duration,
+};
 
-use greenroom_hub::{Backend, Chance, Clock, Wake};
+use greenroom_hub::{Backend, Chance, Clock, Instant as HubInstant, Wake};
 
 use crate::{
     debug::say,
     hub::local::{existing, install, local},
-    thread::{self, Blocked, ThreadId, Waiter, park},
+    thread::{
+        self, Blocked, ThreadId, Waiter,
+        park::{self, Unwinding},
+    },
 };
 
 /// Runs `f` on an OS thread of its own whose hub keeps virtual time, and returns what it returns.
@@ -150,14 +159,79 @@ pub fn run_seeded<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
 /// });
 /// ```
 pub fn wait_all_parked() {
+    // Whoever unwinds from a panic waits for nothing.
+    let _ = until_quiet();
+}
+
+/// Lets so much virtual time pass, also while somebody waits for another OS thread.
+///
+/// First everyone else runs until all are parked, as in [`wait_all_parked`]. Then the clock goes to
+/// the first deadline, those who waited for it run until all are parked again, and so on to the
+/// end of the span. So each deadline up to the end, that one included, is met at its own time and
+/// those at the same time in the order in which they were armed; a thread that sleeps again and again
+/// does so as often as it would in real time. When this returns nobody can run, and so much time has
+/// passed.
+///
+/// Takes a few turns of the hub for each different deadline in the span, and no real time. Of two
+/// who let time pass at once, neither waits for the other: time goes to the later end. Like
+/// [`wait_all_parked`], it never ends if somebody yields for ever.
+///
+/// A green thread that is killed or out of time in this is unwound from here, and the clock stays
+/// at what it had come to. In a destructor that runs because of a panic nobody runs: the clock goes
+/// to the end at once.
+///
+/// # Panics
+///
+/// If this hub's clock is the real one: only under [`run`] and its like it can be advanced. In a hub
+/// callback, which may not wait. If `time` is longer than virtual time can last, some 500 years.
+///
+/// # Examples
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use greenroom::{spawn, sync::shared::Semaphore, testing};
+///
+/// testing::run(|| {
+///     let permits = Arc::new(Semaphore::new(0));
+///     let theirs = Arc::clone(&permits);
+///     let hour = Duration::from_secs(3600);
+///     // Another OS thread may release one at any time, so this hub's time stands still.
+///     let late = spawn(move || theirs.acquire_timeout(hour).is_err());
+///     testing::advance(hour - Duration::from_nanos(1));
+///     assert!(!late.is_finished());
+///     testing::advance(Duration::from_nanos(1));
+///     assert!(late.join().unwrap());
+/// });
+/// ```
+#[track_caller]
+pub fn advance(time: Duration) {
+    let clock = local().hub.borrow().clock().clone();
+    assert!(
+        clock.is_virtual(),
+        "only virtual time can be advanced, and this hub's clock is the real one: use \
+         testing::advance inside testing::run"
+    );
+    let end = clock.now() + time;
+    assert!(end < HubInstant::NEVER, "virtual time is over before {time:?} have passed");
+    loop {
+        let quiet = until_quiet();
+        if clock.now() >= end {
+            return;
+        }
+        let first = quiet.ok().and_then(|()| local().hub.borrow().next_deadline());
+        clock.advance_to(first.map_or(end, |first| first.min(end)));
+    }
+}
+
+fn until_quiet() -> Result<(), Unwinding> {
     // Taken back also if this wait is unwound.
     let _waiting = WaitsForQuiet(thread::current().id());
     let wake = park::until_called(Blocked::Quiet, None, |waiter| {
         local().quiet.borrow_mut().push(waiter);
     });
-    match wake {
-        Ok(Wake::Called) | Err(park::Unwinding) => {}
-        Ok(wake) => unreachable!("quiet is not announced by {wake:?}"),
+    match wake? {
+        Wake::Called => Ok(()),
+        wake => unreachable!("quiet is not announced by {wake:?}"),
     }
 }
 

@@ -32,6 +32,20 @@ impl Instant {
     }
 
     /// Time from here to now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Instant, sleep, testing};
+    ///
+    /// testing::run(|| {
+    ///     let begin = Instant::now();
+    ///     sleep(Duration::from_secs(3));
+    ///     assert_eq!(begin.elapsed(), Duration::from_secs(3));
+    ///     assert_eq!(begin.duration_since(Instant::now()), Duration::ZERO);
+    /// });
+    /// ```
     pub fn elapsed(&self) -> Duration {
         Instant::now().duration_since(*self)
     }
@@ -68,7 +82,8 @@ impl std::ops::Sub for Instant {
 /// [`yield_now`].
 ///
 /// Called from `main` or any other OS thread's own stack, it runs the green threads of that OS
-/// thread meanwhile.
+/// thread meanwhile. Costs a timer and two switches; those who sleep until the same moment go on in
+/// the order in which they went to sleep.
 ///
 /// A green thread that is killed while it sleeps is unwound from here. In a destructor that runs
 /// because of a panic there is no waiting: it returns at once.
@@ -98,6 +113,24 @@ pub fn sleep(time: Duration) {
 
 /// Stops the current green thread until `deadline`, as [`sleep`] does. If it has passed, this is
 /// [`yield_now`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom::{Instant, sleep_until, testing};
+///
+/// testing::run(|| {
+///     // Every second, however long the work between takes.
+///     let begin = Instant::now();
+///     let mut next = begin;
+///     for _ in 0..5 {
+///         next += Duration::from_secs(1);
+///         sleep_until(next);
+///     }
+///     assert_eq!(begin.elapsed(), Duration::from_secs(5));
+/// });
+/// ```
 pub fn sleep_until(deadline: Instant) {
     if deadline <= Instant::now() {
         return yield_now();

@@ -76,6 +76,22 @@ impl DirEntry {
     }
 
     /// The directory's path, as it was given, and the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("greenroom-doc-entry-{}", std::process::id()));
+    /// fs::create_dir(&folder)?;
+    /// fs::write(folder.join("file"), "four")?;
+    /// let entry = fs::read_dir(&folder)?.next().unwrap()?;
+    /// assert_eq!((entry.path(), entry.file_name()), (folder.join("file"), "file".into()));
+    /// assert!(entry.file_type()?.is_file() && entry.ino() > 0);
+    /// assert_eq!(entry.metadata()?.len(), 4);
+    /// fs::remove_dir_all(folder)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn path(&self) -> PathBuf {
         self.path.clone()
     }

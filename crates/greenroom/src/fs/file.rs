@@ -64,6 +64,15 @@ impl File {
     /// # Errors
     ///
     /// [std's](std::fs::File::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs::File;
+    ///
+    /// let missing = File::open("/no/such/file").unwrap_err();
+    /// assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    /// ```
     pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
         with_path(path, |path| std::fs::File::open(path).map(File::from_std))
     }
@@ -82,11 +91,44 @@ impl File {
     /// # Errors
     ///
     /// [std's](std::fs::File::create_new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Seek, Write};
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-new-{}", std::process::id()));
+    /// let mut file = File::create_new(&path)?;
+    /// file.write_all(b"new")?;
+    /// assert_eq!(File::create_new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// file.rewind()?;
+    /// let mut text = String::new();
+    /// file.read_to_string(&mut text)?;
+    /// assert_eq!(text, "new");
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn create_new(path: impl AsRef<Path>) -> io::Result<File> {
         with_path(path, |path| std::fs::File::create_new(path).map(File::from_std))
     }
 
     /// Opens a file in another way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-append-{}", std::process::id()));
+    /// for word in ["one ", "two"] {
+    ///     File::options().append(true).create(true).open(&path)?.write_all(word.as_bytes())?;
+    /// }
+    /// assert_eq!(fs::read_to_string(&path)?, "one two");
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }
@@ -101,6 +143,17 @@ impl File {
     /// # Errors
     ///
     /// If a duplicate is needed and no fds are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs::File;
+    ///
+    /// let file = File::from_std(std::fs::File::open("/dev/null")?);
+    /// let std: std::fs::File = file.into_std()?;
+    /// assert!(!std.metadata()?.is_file());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_std(self) -> io::Result<std::fs::File> {
         Arc::try_unwrap(self.inner).or_else(|shared| shared.try_clone())
     }
@@ -152,6 +205,20 @@ impl File {
     /// # Errors
     ///
     /// [std's](FileExt::read_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-at-{}", std::process::id()));
+    /// fs::write(&path, "0123456789")?;
+    /// let mut bytes = [0; 4];
+    /// assert_eq!(File::open(&path)?.read_at(&mut bytes, 5)?, 4);
+    /// assert_eq!(&bytes, b"5678");
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.fill(bytes, move |file, bytes| file.read_at(bytes, offset))
     }
@@ -195,6 +262,20 @@ impl File {
     /// # Errors
     ///
     /// [std's](std::fs::File::sync_data).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-sync-{}", std::process::id()));
+    /// let mut file = File::create(&path)?;
+    /// file.write_all(b"safe")?;
+    /// file.sync_data()?;
+    /// # fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn sync_data(&self) -> io::Result<()> {
         self.call(std::fs::File::sync_data)
     }
@@ -204,6 +285,28 @@ impl File {
     /// # Errors
     ///
     /// [std's](std::fs::File::set_len).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{fs::FileTimes, os::unix::fs::PermissionsExt, time::{Duration, SystemTime}};
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-set-{}", std::process::id()));
+    /// let file = File::create(&path)?;
+    /// file.set_len(4096)?;
+    /// let mut permissions = file.metadata()?.permissions();
+    /// permissions.set_mode(0o600);
+    /// file.set_permissions(permissions)?;
+    /// let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    /// file.set_times(FileTimes::new().set_modified(then))?;
+    ///
+    /// let now = file.metadata()?;
+    /// assert_eq!((now.len(), now.modified()?), (4096, then));
+    /// assert_eq!(now.permissions().mode() & 0o777, 0o600);
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.call(move |file| file.set_len(bytes))
     }
@@ -240,6 +343,23 @@ impl File {
     /// # Errors
     ///
     /// If no fds are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use greenroom::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-clone-{}", std::process::id()));
+    /// fs::write(&path, "abcd")?;
+    /// let (mut first, mut bytes) = (File::open(&path)?, [0; 2]);
+    /// let mut second = first.try_clone()?;
+    /// first.read_exact(&mut bytes)?;
+    /// second.read_exact(&mut bytes)?;
+    /// assert_eq!(&bytes, b"cd");
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_clone(&self) -> io::Result<File> {
         self.inner.try_clone().map(File::from_std)
     }
@@ -317,6 +437,23 @@ impl File {
     /// # Errors
     ///
     /// [std's](std::fs::File::try_lock_shared).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs::{self, File, TryLockError};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-share-{}", std::process::id()));
+    /// let (first, second) = (File::create(&path)?, File::open(&path)?);
+    /// first.lock_shared()?;
+    /// second.try_lock_shared()?;
+    /// second.unlock()?;
+    /// first.unlock()?;
+    /// second.try_lock()?;
+    /// assert!(matches!(first.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
         self.inner.try_lock_shared()
     }

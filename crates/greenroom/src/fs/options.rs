@@ -66,12 +66,35 @@ impl OpenOptions {
     }
 
     /// Who may do what with a file that is made; less what the process's `umask` takes away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use greenroom::fs::{self, OpenOptions};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenroom-doc-mode-{}", std::process::id()));
+    /// let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    /// assert_eq!(file.metadata()?.permissions().mode() & 0o777, 0o600);
+    /// fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
         self.inner.mode(mode);
         self
     }
 
     /// Further flags for `open(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::fs::OpenOptions;
+    ///
+    /// // It is a link, which shall not be followed.
+    /// let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open("/proc/self/exe");
+    /// assert_eq!(opened.unwrap_err().raw_os_error(), Some(libc::ELOOP));
+    /// ```
     pub fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
         self.inner.custom_flags(flags);
         self

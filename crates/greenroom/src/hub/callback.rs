@@ -332,6 +332,21 @@ impl Timer {
     ///
     /// True if that kept it from being called; false if it was called or cancelled before, which
     /// does no harm.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{rc::Rc, time::Duration};
+    /// use greenroom::hub;
+    ///
+    /// let owned = Rc::new(());
+    /// let theirs = Rc::clone(&owned);
+    /// let timer = hub::call_after_global(Duration::from_secs(60), move || drop(theirs));
+    /// assert!(timer.is_pending() && Rc::strong_count(&owned) == 2);
+    /// assert!(timer.cancel());
+    /// assert!(!timer.is_pending() && Rc::strong_count(&owned) == 1);
+    /// assert!(!timer.cancel());
+    /// ```
     pub fn cancel(&self) -> bool {
         self.0.end()
     }
@@ -361,6 +376,20 @@ impl Listener {
     /// called from within the function, as soon as it returns.
     ///
     /// True if it was there; false if it was removed before, or its fd was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use greenroom::{hub, io::Interest};
+    ///
+    /// let (here, _there) = UnixStream::pair()?;
+    /// let listener = hub::add(&here, Interest::Read, |_fd| {})?;
+    /// assert!(listener.is_listening());
+    /// assert!(listener.remove());
+    /// assert!(!listener.is_listening() && !listener.remove());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remove(&self) -> bool {
         self.0.end()
     }

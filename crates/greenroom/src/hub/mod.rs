@@ -37,6 +37,16 @@ pub struct Hub {
 
 impl Hub {
     /// The system call it waits with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::hub::{self, Backend};
+    ///
+    /// hub::use_hub(Backend::Poll)?;
+    /// assert_eq!(hub::get().backend(), Backend::Poll);
+    /// # Ok::<(), hub::UseHubError>(())
+    /// ```
     pub fn backend(&self) -> Backend {
         self.backend
     }
@@ -362,6 +372,20 @@ pub fn notify_close(fd: RawFd) -> usize {
 
 /// Tells the hub that the number `fd` now means another file: waits for the old one end as with
 /// [`notify_close`], and are not confused with waits for the new one.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// use greenroom::{hub, io::Interest};
+///
+/// let (here, _there) = UnixStream::pair()?;
+/// let listener = hub::add(&here, Interest::Read, |_fd| {})?;
+/// // Somebody has had the number mean another file.
+/// assert_eq!(hub::notify_reopened(here.as_raw_fd()), 1);
+/// assert!(!listener.is_listening());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn notify_reopened(fd: RawFd) -> usize {
     notify_close(fd)
 }

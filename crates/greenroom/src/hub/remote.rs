@@ -213,6 +213,19 @@ impl<T> RemoteJoinHandle<T> {
     /// # Panics
     ///
     /// In a hub callback, which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::hub;
+    ///
+    /// let here = hub::remote();
+    /// let far = here.spawn(|| 6 * 7)?;
+    /// assert_eq!(far.join()?, 42);
+    /// let panics = here.spawn(|| std::panic::resume_unwind(Box::new("no")))?;
+    /// assert!(panics.join().unwrap_err().is_panic());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join(self) -> Result<T, JoinError> {
         match self.ending.wait(None) {
             Some(outcome) => outcome,
@@ -229,6 +242,20 @@ impl<T> RemoteJoinHandle<T> {
     /// # Panics
     ///
     /// As [`join`](RemoteJoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{hub, sleep};
+    ///
+    /// let far = hub::remote().spawn(|| sleep(Duration::from_secs(60)))?;
+    /// let far = far.join_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(!far.is_finished());
+    /// far.kill()?;
+    /// assert!(far.join().unwrap_err().is_killed());
+    /// # Ok::<(), hub::RemoteError>(())
+    /// ```
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
         let deadline = deadline_after(&local().hub.borrow(), timeout);
         self.ending.wait(Some(deadline)).ok_or(self)
@@ -248,6 +275,24 @@ impl<T> RemoteJoinHandle<T> {
     /// # Panics
     ///
     /// Under `panic = "abort"`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{thread, time::Duration};
+    /// use greenroom::{hub, sleep};
+    ///
+    /// let remote = hub::remote();
+    /// let killer = thread::spawn(move || {
+    ///     let sleeper = remote.spawn(|| sleep(Duration::MAX)).unwrap();
+    ///     sleeper.kill().unwrap();
+    ///     sleeper.join().unwrap_err().is_killed()
+    /// });
+    /// while !killer.is_finished() {
+    ///     sleep(Duration::from_millis(1));
+    /// }
+    /// assert!(killer.join().unwrap());
+    /// ```
     pub fn kill(&self) -> Result<(), RemoteError>
     where
         T: Send + 'static,

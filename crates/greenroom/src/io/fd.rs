@@ -74,6 +74,23 @@ impl<F: AsFd> GreenFd<F> {
 
     /// The file. Calls on it may say "would block"; [`when_ready`](GreenFd::when_ready) makes them
     /// wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+    /// use greenroom::io::GreenFd;
+    ///
+    /// let (here, mut there) = UnixStream::pair()?;
+    /// let green = GreenFd::new(here)?;
+    /// green.set_write_timeout(Some(Duration::from_secs(1)));
+    /// assert_eq!((green.read_timeout(), green.write_timeout()), (None, Some(Duration::from_secs(1))));
+    /// assert!(green.get_ref().peer_addr()?.is_unnamed());
+    /// let here: UnixStream = green.into_inner();
+    /// here.set_nonblocking(false)?;
+    /// there.write_all(b"!")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get_ref(&self) -> &F {
         self.inner.file()
     }
@@ -86,6 +103,20 @@ impl<F: AsFd> GreenFd<F> {
     /// How long a read may wait; `None`: for ever. A read that waits longer fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut) and takes nothing. With a time of zero a read takes
     /// what is there. Costs no system call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::{ErrorKind, Read}, os::unix::net::UnixStream, time::Duration};
+    /// use greenroom::io::GreenFd;
+    ///
+    /// let (here, _there) = UnixStream::pair()?;
+    /// let mut here = GreenFd::new(here)?;
+    /// here.set_read_timeout(Some(Duration::from_millis(1)));
+    /// assert_eq!(here.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// assert_eq!(here.read_timeout(), Some(Duration::from_millis(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.inner.set_timeout(Interest::Read, timeout);
     }

@@ -111,6 +111,19 @@ impl PipeReader {
     /// How long a read may wait; `None`: for ever. A read that waits longer fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut) and takes nothing. With a time of zero a read takes what
     /// is there. Holds for clones too. Costs no system call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::{ErrorKind, Read}, time::Duration};
+    /// use greenroom::io::pipe;
+    ///
+    /// let (mut reader, _writer) = pipe()?;
+    /// reader.set_read_timeout(Some(Duration::from_millis(1)));
+    /// assert_eq!(reader.read_timeout(), Some(Duration::from_millis(1)));
+    /// assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.inner.set_read_timeout(timeout);
     }
@@ -125,6 +138,20 @@ impl PipeWriter {
     /// How long a write may wait; `None`: for ever. A write that waits longer fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut) and has written nothing. Holds for clones too. Costs no
     /// system call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::{ErrorKind, Write}, time::Duration};
+    /// use greenroom::io::pipe;
+    ///
+    /// let (_reader, mut writer) = pipe()?;
+    /// writer.set_write_timeout(Some(Duration::from_millis(1)));
+    /// assert_eq!(writer.write_timeout(), Some(Duration::from_millis(1)));
+    /// // More than there is room for.
+    /// assert_eq!(writer.write_all(&[0; 1 << 20]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.inner.set_write_timeout(timeout);
     }
@@ -145,6 +172,25 @@ macro_rules! end_of_pipe {
             /// # Errors
             ///
             /// What the kernel says if that cannot be done.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use std::io::{Read, Write};
+            /// use greenroom::io::{PipeReader, PipeWriter};
+            ///
+            /// let (reader, writer) = std::io::pipe()?;
+            /// let mut reader = PipeReader::from_std(reader)?;
+            /// let writer = PipeWriter::from_std(writer)?;
+            /// // Blocking again.
+            /// let mut std = writer.into_std();
+            /// std.write_all(b"!")?;
+            /// let mut byte = [0];
+            /// reader.try_clone()?.read_exact(&mut byte)?;
+            /// drop(std);
+            /// assert_eq!((byte, reader.read(&mut byte)?), (*b"!", 0));
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
             pub fn from_std(end: $std) -> io::Result<$green> {
                 Ok($green { inner: GreenFd::new(end)? })
             }

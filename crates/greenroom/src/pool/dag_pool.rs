@@ -92,12 +92,38 @@ where
     }
 
     /// A pool whose tasks take slots of `pool`, which others may use as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{DagPool, GreenPool};
+    ///
+    /// let pool = GreenPool::new(1);
+    /// let tasks = DagPool::over(&pool);
+    /// tasks.spawn("a", [], |_| Ok(1))?;
+    /// tasks.spawn("b", [], |_| Ok(2))?;
+    /// assert_eq!((pool.running(), tasks.running_keys(), tasks.waiting_keys()), (1, vec!["a"], vec!["b"]));
+    /// assert_eq!(tasks.waitall()?.len(), 2);
+    /// assert_eq!(tasks.keys(), ["a", "b"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn over(pool: &GreenPool) -> DagPool<K, V> {
         DagPool { shared: Rc::new(Shared::new(pool.clone())) }
     }
 
     /// A pool as [`new`](DagPool::new) makes it, with results that are there from the beginning. Of a
     /// key that occurs twice, the last counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::DagPool;
+    ///
+    /// let pool = DagPool::preload([("two", 2), ("three", 3)]);
+    /// pool.spawn("product", ["two", "three"], |made| Ok(made["two"] * made["three"]))?;
+    /// assert_eq!(pool.wait(["product"])?["product"], 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn preload(results: impl IntoIterator<Item = (K, V)>) -> DagPool<K, V> {
         let pool = DagPool::new();
         for (key, value) in results {
@@ -240,6 +266,24 @@ where
     /// # Panics
     ///
     /// As [`WaitEach`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{pool::DagPool, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let pool = DagPool::new();
+    /// pool.spawn("slow", [], |_| {
+    ///     sleep(Duration::from_secs(60));
+    ///     Ok(1)
+    /// })?;
+    /// pool.spawn("fast", [], |_| Ok(2))?;
+    /// let (key, result) = pool.wait_any(["slow", "fast"]).unwrap();
+    /// assert_eq!((key, *result?), ("fast", 2));
+    /// assert!(pool.wait_any([]).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_any(&self, keys: impl IntoIterator<Item = K>) -> Option<KeyOutcome<K, V>> {
         self.wait_each(keys).next()
     }
@@ -276,6 +320,19 @@ where
     }
 
     /// The result of a key, if it has one or has failed. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::DagPool;
+    ///
+    /// let pool = DagPool::new();
+    /// pool.spawn("one", [], |_| Ok(1))?;
+    /// assert!(pool.get(&"one").is_none());
+    /// pool.waitall()?;
+    /// assert_eq!(*pool.get(&"one").unwrap()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get(&self, key: &K) -> Option<Result<Rc<V>, PropagateError<K>>> {
         let graph = self.shared.graph.borrow();
         graph.outcome(graph.id(key)?).cloned()

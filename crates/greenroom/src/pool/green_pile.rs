@@ -19,6 +19,9 @@ use crate::{
 /// has taken, and ends when there is none left. More can be spawned meanwhile and afterwards, by
 /// members too. A result is what [`JoinHandle::join`] returns: a panic harms only its own place.
 ///
+/// Whoever is killed or out of time while it waits for a result has not taken it: it is the first for
+/// whoever asks next. Costs what spawning into the pool does, and an entry in a queue.
+///
 /// What has ended is kept until it is taken, so nothing bounds a pile but that it is iterated.
 /// Dropping the pile leaves what it has spawned running; panics are printed then.
 ///
@@ -65,6 +68,19 @@ impl<T: 'static> GreenPile<T> {
     }
 
     /// A pile over a pool that others use as well. Several piles may be over one pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{GreenPile, GreenPool};
+    ///
+    /// let pool = GreenPool::new(2);
+    /// let (first, second) = (GreenPile::over(&pool), GreenPile::over(&pool));
+    /// first.spawn(|| 1);
+    /// second.spawn(|| 2);
+    /// assert_eq!((first.pool().running(), first.len(), second.is_empty()), (2, 1, false));
+    /// assert_eq!(second.chain(first).map(Result::unwrap).collect::<Vec<_>>(), [2, 1]);
+    /// ```
     pub fn over(pool: &GreenPool) -> GreenPile<T> {
         GreenPile { pool: pool.clone(), places: RefCell::default(), spawned: Cell::new(0) }
     }
@@ -77,6 +93,16 @@ impl<T: 'static> GreenPile<T> {
     /// # Panics
     ///
     /// As [`GreenPool::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::GreenPile;
+    ///
+    /// let pile = GreenPile::new(2);
+    /// (0..3).for_each(|n| pile.spawn(move || n * n));
+    /// assert_eq!(pile.map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 4]);
+    /// ```
     #[track_caller]
     pub fn spawn(&self, f: impl FnOnce() -> T + 'static) {
         let handle = self.pool.spawn(f);

@@ -8,7 +8,7 @@ use std::{error, fmt, rc::Rc, thread::panicking, time::Duration};
 use crate::{
     hub::local::local,
     pool::{
-        IMap,
+        Apply, IMap,
         slots::{Slot, Slots},
     },
     thread::{Builder, JoinHandle, ThreadId},
@@ -63,6 +63,23 @@ impl GreenPool {
     /// [`resize`](GreenPool::resize)d.
     ///
     /// Costs an allocation. Members cost memory only once they are there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{pool::GreenPool, spawn, yield_now};
+    ///
+    /// let pool = GreenPool::new(1);
+    /// pool.spawn_detached(yield_now);
+    /// let other = pool.clone();
+    /// let waits = spawn(move || other.spawn_detached(|| ()));
+    /// yield_now();
+    /// assert_eq!((pool.size(), pool.running(), pool.free(), pool.waiting()), (1, 1, 0, 1));
+    /// waits.join()?;
+    /// pool.waitall();
+    /// assert_eq!((pool.running(), pool.free(), pool.waiting()), (0, 1, 0));
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn new(size: usize) -> GreenPool {
         GreenPool { slots: Rc::new(Slots::new(size)) }
     }
@@ -213,7 +230,9 @@ impl GreenPool {
     /// are free for them. No more results are under way or kept than the pool's size, so `items` may
     /// be endless. `items` is asked by whoever asks for a result.
     ///
-    /// Calls with several arguments are tuples, taken apart by the closure.
+    /// Costs a green thread for each item, as [`spawn`](GreenPool::spawn) does. What a panic, a kill or
+    /// the end of one's time does to the results, [`IMap`] tells. For a function of several arguments
+    /// there is [`starmap`](GreenPool::starmap).
     ///
     /// # Examples
     ///
@@ -223,11 +242,7 @@ impl GreenPool {
     /// let pool = GreenPool::new(4);
     /// let squares: Vec<_> = pool.imap(1.., |n| n * n).take(5).collect();
     /// assert_eq!(squares, [1, 4, 9, 16, 25]);
-    ///
-    /// let powers: Vec<_> = pool.imap([(2, 5), (3, 2)], |(base, n)| i32::pow(base, n)).collect();
-    /// assert_eq!(powers, [32, 9]);
     /// ```
-    #[doc(alias = "starmap")]
     #[doc(alias = "map")]
     pub fn imap<I, F, T>(&self, items: I, f: F) -> IMap<I::IntoIter, F, T>
     where
@@ -236,6 +251,42 @@ impl GreenPool {
         T: 'static,
     {
         IMap::new(self.clone(), items.into_iter(), f)
+    }
+
+    /// Calls `f` for each tuple of `items` with what is in it for arguments, one to six of them.
+    ///
+    /// Everything else is as with [`imap`](GreenPool::imap): it is lazy, the results are in order,
+    /// and no more of them are under way than the pool's size.
+    ///
+    /// Where a closure calls a method of an argument, that argument's type must be written down, as
+    /// below: it is not inferred from the items, as it is with `imap` and a closure that takes the tuple
+    /// apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::GreenPool;
+    ///
+    /// let pool = GreenPool::new(2);
+    /// let powers: Vec<_> = pool.starmap([(2, 3), (4, 5)], u32::pow).collect();
+    /// assert_eq!(powers, [8, 1024]);
+    ///
+    /// let lines = pool.starmap([("ab", 2), ("-", 3)], |text: &str, n| text.repeat(n));
+    /// assert_eq!(lines.collect::<Vec<_>>(), ["abab", "---"]);
+    ///
+    /// let mut lengths = pool.imap([("a", "bc")], |(left, right)| left.len() + right.len());
+    /// assert_eq!(lengths.next(), Some(3));
+    /// ```
+    pub fn starmap<I, F>(
+        &self,
+        items: I,
+        f: F,
+    ) -> IMap<I::IntoIter, impl Fn(I::Item) -> F::Output + 'static + use<I, F>, F::Output>
+    where
+        I: IntoIterator<Item: 'static>,
+        F: Apply<I::Item, Output: 'static> + 'static,
+    {
+        self.imap(items, move |arguments| f.apply(arguments))
     }
 
     /// Waits until nothing runs in the pool. Returns at once if nothing does.

@@ -16,7 +16,8 @@ use crate::{
     thread::{JoinError, JoinHandle},
 };
 
-/// Results in the order of the items, made as they are asked for. Made by [`GreenPool::imap`].
+/// Results in the order of the items, made as they are asked for. Made by [`GreenPool::imap`] and
+/// [`GreenPool::starmap`].
 ///
 /// Asking for the next result starts as many members as there are slots and items, then waits for
 /// the one whose turn it is. Whoever is killed or out of time in that wait loses nothing: the next

@@ -62,6 +62,20 @@ impl<T, E> Item<T, E> {
     /// Takes the thing out of the pool: the pool makes another in its place when one is needed.
     ///
     /// [`Pool::put`](crate::pool::Pool::put) gives it back, if there is room for it then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{Item, Pool};
+    ///
+    /// let pool = Pool::new(1, || String::from("thing"));
+    /// let Ok(item) = pool.get() else { unreachable!("it is not lent") };
+    /// let thing = Item::detach(item);
+    /// assert_eq!((pool.idle(), pool.free()), (0, 1));
+    /// pool.put(thing)?;
+    /// assert_eq!(pool.idle(), 1);
+    /// # Ok::<(), String>(())
+    /// ```
     pub fn detach(mut item: Item<T, E>) -> T {
         let thing = item.thing.take().expect(ALWAYS_THERE);
         item.place.0.one_less();

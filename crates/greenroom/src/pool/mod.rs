@@ -8,6 +8,7 @@
 //! Knows green threads and wait queues, and nothing of fds. A pool belongs to its hub; its handles
 //! are clones of each other.
 
+mod apply;
 mod green_pile;
 mod green_pool;
 mod imap;
@@ -19,6 +20,7 @@ mod resource;
 
 mod dag_pool;
 
+pub use apply::Apply;
 pub use builder::{Builder, Order};
 pub use dag_pool::{DagError, DagPool, PropagateError, Results, TaskError, WaitEach};
 pub use green_pile::GreenPile;

@@ -35,6 +35,8 @@ use crate::{
 /// While as many are lent as there may be, whoever wants one waits, first come, first served: what
 /// is given back goes to whoever waits longest. `E` is what making one fails with.
 ///
+/// Borrowing what lies idle takes it out of a queue; whoever has to wait pays two switches besides.
+///
 /// A clone is the same pool. What lies idle is dropped with the last of them and the last item.
 ///
 /// It stays on its OS thread:
@@ -174,6 +176,20 @@ impl<T, E> Pool<T, E> {
 
     /// Borrows an idle thing, if there is one that nobody waits for. Never waits and makes none, so
     /// it works in hub callbacks and destructors too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::{Builder, Pool};
+    ///
+    /// let pool: Pool<_> = Builder::new().min(1).max(2).create(|| 7);
+    /// let item = pool.try_get().unwrap();
+    /// assert_eq!((*item, pool.max(), pool.free(), pool.idle(), pool.waiting()), (7, 2, 1, 0, 0));
+    /// // There is room for another, but none is made by this.
+    /// assert!(pool.try_get().is_none());
+    /// drop(item);
+    /// assert_eq!((pool.free(), pool.idle()), (2, 1));
+    /// ```
     pub fn try_get(&self) -> Option<Item<T, E>> {
         if self.shared.idle.borrow().is_empty() {
             return None;

@@ -104,6 +104,19 @@ impl Child {
     }
 
     /// The child's process id. Once it was waited for, the kernel may give it to another process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// assert!(child.id() > 1 && child.try_wait()?.is_none());
+    /// // Its input is closed first.
+    /// assert!(child.wait()?.success());
+    /// assert!(child.try_wait()?.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn id(&self) -> u32 {
         self.inner.std().id()
     }
@@ -141,6 +154,19 @@ impl Child {
     /// # Panics
     ///
     /// In a hub callback, if the child has not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// assert_eq!(child.wait_timeout(Duration::from_millis(1))?, None);
+    /// child.kill()?;
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         match self.wait_within(Some(timeout)) {
             Ok(status) => Ok(Some(status)),
@@ -235,6 +261,21 @@ impl Child {
     /// # Panics
     ///
     /// In a hub callback, which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use greenroom::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("tr").args(["a-z", "A-Z"])
+    ///     .stdin(Stdio::piped())
+    ///     .stdout(Stdio::piped())
+    ///     .spawn()?;
+    /// child.stdin.take().unwrap().write_all(b"loud")?;
+    /// assert_eq!(child.wait_with_output()?.stdout, b"LOUD");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = match (self.stdout.take(), self.stderr.take()) {

@@ -56,12 +56,35 @@ impl Command {
     }
 
     /// Adds arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let mut command = Command::new("echo");
+    /// command.arg("-n").args(["two", "words"]);
+    /// assert_eq!(command.get_program(), "echo");
+    /// assert_eq!(command.get_args().collect::<Vec<_>>(), ["-n", "two", "words"]);
+    /// assert_eq!(command.output()?.stdout, b"two words");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn args(&mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
         self.inner.args(arguments);
         self
     }
 
     /// Sets the argument before the first: what the program is told that it is called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let output = Command::new("sh").arg0("called-so").args(["-c", "echo $0"]).output()?;
+    /// assert_eq!(output.stdout, b"called-so\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
         self.inner.arg0(name);
         self
@@ -89,12 +112,37 @@ impl Command {
     }
 
     /// Gives the child an environment of nothing but what is set from here on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let mut command = Command::new("/usr/bin/env");
+    /// command.env_clear().env("A", "1").envs([("B", "2"), ("C", "3")]).env_remove("C");
+    /// assert_eq!(command.get_envs().count(), 2);
+    /// assert_eq!(command.output()?.stdout, b"A=1\nB=2\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.inner.env_clear();
         self
     }
 
     /// Sets the child's working directory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use greenroom::process::Command;
+    ///
+    /// let mut command = Command::new("pwd");
+    /// command.current_dir("/");
+    /// assert_eq!(command.get_current_dir(), Some(Path::new("/")));
+    /// assert_eq!(command.output()?.stdout, b"/\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
         self.inner.current_dir(directory);
         self
@@ -134,6 +182,18 @@ impl Command {
     }
 
     /// Sets the child's standard error, as [`stdout`](Command::stdout) sets its output.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::{Command, Stdio};
+    ///
+    /// let mut loud = Command::new("sh");
+    /// loud.args(["-c", "echo out; echo err >&2"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    /// let output = loud.spawn()?.wait_with_output()?;
+    /// assert_eq!((output.stdout, output.stderr), (b"".to_vec(), b"err\n".to_vec()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stderr(&mut self, error: impl Into<Stdio>) -> &mut Command {
         self.inner.stderr(error);
         self.is_set[ERROR] = true;
@@ -141,6 +201,18 @@ impl Command {
     }
 
     /// Sets the user that the child runs as. Makes std fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::fs::MetadataExt;
+    /// use greenroom::process::Command;
+    ///
+    /// let me = std::fs::metadata("/proc/self")?;
+    /// let output = Command::new("id").arg("-u").uid(me.uid()).gid(me.gid()).output()?;
+    /// assert_eq!(output.stdout, format!("{}\n", me.uid()).into_bytes());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.inner.uid(id);
         self
@@ -153,6 +225,20 @@ impl Command {
     }
 
     /// Puts the child into this process group; 0 makes a new one, which ctrl-c does not reach.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// // A group of its own, whose number is the child's.
+    /// let mut child = Command::new("sleep").arg("60").process_group(0).spawn()?;
+    /// let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    /// assert_eq!(stat.split(' ').nth(4), Some(child.id().to_string().as_str()));
+    /// child.kill()?;
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.inner.process_group(group);
         self
@@ -345,6 +431,18 @@ impl Command {
     }
 
     /// The std command, to be started without a hub.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::process::Command;
+    ///
+    /// let mut command = Command::new("true");
+    /// command.as_std_mut().arg("ignored");
+    /// assert_eq!(command.as_std().get_args().count(), 1);
+    /// let std: std::process::Command = command.into_std();
+    /// assert_eq!(std.get_program(), "true");
+    /// ```
     pub fn into_std(self) -> process::Command {
         self.inner
     }

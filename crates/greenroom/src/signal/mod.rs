@@ -140,6 +140,15 @@ signals! {
 
 impl Signal {
     /// The signal with this number, from 1 to 64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::signal::Signal;
+    ///
+    /// assert_eq!(Signal::from_raw(Signal::TERM.as_raw()), Some(Signal::TERM));
+    /// assert_eq!((Signal::INT.as_raw(), Signal::from_raw(0)), (2, None));
+    /// ```
     pub fn from_raw(number: c_int) -> Option<Signal> {
         (1..=NUMBER_MAX).contains(&number).then_some(Signal(number))
     }

@@ -124,6 +124,20 @@ impl Signals {
     /// # Panics
     ///
     /// In a hub callback, if it has to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{signal::{Signal, Signals}, spawn};
+    /// use rustix::process::{Signal as ToSend, getpid, kill_process};
+    ///
+    /// let signals = Signals::new([Signal::WINCH])?;
+    /// assert_eq!(signals.try_next(), None);
+    /// let sends = spawn(|| kill_process(getpid(), ToSend::WINCH));
+    /// assert_eq!(signals.wait()?, Signal::WINCH);
+    /// sends.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&self) -> io::Result<Signal> {
         self.next_within(None)
     }
@@ -168,6 +182,18 @@ impl Signals {
     }
 
     /// Signals, one after the other, for ever. Each is a [`wait`](Signals::wait), with its errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::signal::{Signal, Signals};
+    /// use rustix::process::{Signal as ToSend, getpid, kill_process};
+    ///
+    /// let signals = Signals::new([Signal::CONT])?;
+    /// kill_process(getpid(), ToSend::CONT)?;
+    /// assert_eq!(signals.iter().next().unwrap()?, Signal::CONT);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_> {
         Iter { signals: self }
     }

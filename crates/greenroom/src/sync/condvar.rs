@@ -220,6 +220,29 @@ impl Condvar {
     /// Wakes whoever waits longest. Nothing happens if nobody waits.
     ///
     /// May be called by anybody, with or without the mutex, and never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::{Condvar, Mutex}, testing};
+    ///
+    /// testing::run(|| {
+    ///     let pair = Rc::new((Mutex::new(()), Condvar::new()));
+    ///     let waiters = [0, 1, 2].map(|_| {
+    ///         let pair = Rc::clone(&pair);
+    ///         spawn(move || drop(pair.1.wait(pair.0.lock().unwrap())))
+    ///     });
+    ///     testing::wait_all_parked();
+    ///     let ended = || waiters.iter().filter(|waiter| waiter.is_finished()).count();
+    ///     pair.1.notify_one();
+    ///     testing::wait_all_parked();
+    ///     assert_eq!(ended(), 1);
+    ///     pair.1.notify_all();
+    ///     testing::wait_all_parked();
+    ///     assert_eq!(ended(), 3);
+    /// });
+    /// ```
     #[inline]
     pub fn notify_one(&self) {
         self.queue.call_one();

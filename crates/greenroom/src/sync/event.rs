@@ -119,6 +119,16 @@ impl<T> Event<T> {
     }
 
     /// True if a value was sent, and not reset since: then no wait waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = greenroom::sync::Event::new();
+    /// assert!(!event.is_set() && event.try_get().is_none());
+    /// event.send(1)?;
+    /// assert!(event.is_set() && event.try_get() == Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_set(&self) -> bool {
         self.round.borrow().value.get().is_some()
     }

@@ -225,6 +225,19 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// True if somebody was unwound while they had the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    ///
+    /// let number = greenroom::sync::Mutex::new(1);
+    /// let outcome = catch_unwind(AssertUnwindSafe(|| {
+    ///     let _guard = number.lock().unwrap();
+    ///     std::panic::resume_unwind(Box::new("halfway"));
+    /// }));
+    /// assert!(outcome.is_err() && number.is_poisoned());
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_there()
     }

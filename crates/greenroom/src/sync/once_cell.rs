@@ -71,6 +71,17 @@ impl<T> OnceCell<T> {
     }
 
     /// The value, to be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut cell = greenroom::sync::OnceCell::new();
+    /// assert!(cell.get_mut().is_none());
+    /// cell.set(1)?;
+    /// *cell.get_mut().unwrap() += 1;
+    /// assert_eq!(cell.into_inner(), Some(2));
+    /// # Ok::<(), i32>(())
+    /// ```
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.get_mut()
     }

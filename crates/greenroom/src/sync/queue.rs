@@ -137,6 +137,20 @@ impl<S: Store> QueueBy<S> {
     /// # Panics
     ///
     /// In a hub callback, if it would have to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::Queue};
+    ///
+    /// let queue = Rc::new(Queue::bounded(1));
+    /// let theirs = Rc::clone(&queue);
+    /// let puts = spawn(move || (0..3).for_each(|n| theirs.put(n)));
+    /// assert_eq!([queue.get(), queue.get(), queue.get()], [0, 1, 2]);
+    /// puts.join()?;
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     #[inline]
     pub fn put(&self, item: S::Item) {
         if let Err(item) = self.handover.try_put(item)
@@ -177,6 +191,18 @@ impl<S: Store> QueueBy<S> {
     /// # Panics
     ///
     /// As [`put`](QueueBy::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::sync::{Full, Queue};
+    ///
+    /// let queue = Queue::bounded(1);
+    /// assert_eq!(queue.put_timeout('a', Duration::from_millis(1)), Ok(()));
+    /// let full = queue.put_timeout('b', Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!(full.into_inner(), 'b');
+    /// ```
     pub fn put_timeout(&self, item: S::Item, timeout: Duration) -> Result<(), Full<S::Item>> {
         let Err(item) = self.handover.try_put(item) else { return Ok(()) };
         self.handover.wait_to_put(item, FOR_ROOM, Some(after(timeout))).map_err(Full)
@@ -207,6 +233,20 @@ impl<S: Store> QueueBy<S> {
     /// # Errors
     ///
     /// If there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::{Empty, LifoQueue, PriorityQueue};
+    ///
+    /// let (last, least) = (LifoQueue::unbounded(), PriorityQueue::unbounded());
+    /// for n in [2, 1, 3] {
+    ///     last.put(n);
+    ///     least.put(n);
+    /// }
+    /// assert_eq!((last.try_get(), least.try_get()), (Ok(3), Ok(1)));
+    /// assert_eq!(LifoQueue::<u8>::bounded(1).try_get(), Err(Empty));
+    /// ```
     #[inline]
     pub fn try_get(&self) -> Result<S::Item, Empty> {
         self.handover.try_take().ok_or(Empty)
@@ -283,6 +323,25 @@ impl<S: Store> QueueBy<S> {
     /// # Panics
     ///
     /// In a hub callback, if it would have to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use greenroom::{spawn, sync::Queue};
+    ///
+    /// let (queue, sum) = (Rc::new(Queue::unbounded()), Rc::new(Cell::new(0)));
+    /// let (theirs, total) = (Rc::clone(&queue), Rc::clone(&sum));
+    /// drop(spawn(move || {
+    ///     loop {
+    ///         total.set(total.get() + theirs.get());
+    ///         theirs.task_done().unwrap();
+    ///     }
+    /// }));
+    /// (1..=4).for_each(|n| queue.put(n));
+    /// queue.join();
+    /// assert_eq!((sum.get(), queue.unfinished()), (10, 0));
+    /// ```
     pub fn join(&self) {
         if self.unfinished() > 0 {
             // An error says that nothing can be waited for, and there is nothing to return.
@@ -300,6 +359,18 @@ impl<S: Store> QueueBy<S> {
     /// # Panics
     ///
     /// As [`join`](QueueBy::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::Queue};
+    ///
+    /// let queue = Queue::unbounded();
+    /// assert_eq!(queue.join_timeout(Duration::from_millis(1)), Ok(()));
+    /// queue.put(1);
+    /// assert_eq!(queue.join_timeout(Duration::from_millis(1)), Err(Elapsed));
+    /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
         if self.unfinished() == 0 {
             return Ok(());
@@ -315,6 +386,24 @@ impl<S: Store> QueueBy<S> {
 
     /// Items in the queue. Those of threads that wait to put do not count, nor do those that were
     /// given to threads that have not run yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::Queue, yield_now};
+    ///
+    /// let queue = Rc::new(Queue::bounded(1));
+    /// assert_eq!((queue.len(), queue.is_empty(), queue.capacity()), (0, true, Some(1)));
+    /// let theirs = Rc::clone(&queue);
+    /// let puts = spawn(move || (0..2).for_each(|n| theirs.put(n)));
+    /// yield_now();
+    /// assert_eq!((queue.len(), queue.is_full()), (1, true));
+    /// assert_eq!((queue.putting(), queue.getting()), (1, 0));
+    /// assert_eq!((queue.get(), queue.get()), (0, 1));
+    /// puts.join()?;
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.handover.len()
     }

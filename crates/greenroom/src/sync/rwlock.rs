@@ -104,6 +104,14 @@ impl<T> RwLock<T> {
     /// # Errors
     ///
     /// If the lock is poisoned: the error has the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut lock = greenroom::sync::RwLock::new(1);
+    /// *lock.get_mut().unwrap() += 1;
+    /// assert_eq!(lock.into_inner().unwrap(), 2);
+    /// ```
     pub fn into_inner(self) -> LockResult<T> {
         self.poison.result(self.value.into_inner())
     }
@@ -252,6 +260,19 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     ///
     /// If it would have to wait in a hub callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let lock = greenroom::sync::RwLock::new(1);
+    /// *lock.write_timeout(Duration::from_millis(1))?.unwrap() = 2;
+    /// let reading = lock.read().unwrap();
+    /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
+    /// assert_eq!(*reading, 2);
+    /// # Ok::<(), greenroom::Elapsed>(())
+    /// ```
     pub fn write_timeout(
         &self,
         timeout: Duration,
@@ -275,6 +296,21 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Says that the data is whole again, or that it does not matter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    ///
+    /// let lock = greenroom::sync::RwLock::new(1);
+    /// let outcome = catch_unwind(AssertUnwindSafe(|| {
+    ///     let _guard = lock.write().unwrap();
+    ///     std::panic::resume_unwind(Box::new("halfway"));
+    /// }));
+    /// assert!(outcome.is_err() && lock.is_poisoned() && lock.read().is_err());
+    /// lock.clear_poison();
+    /// assert_eq!(*lock.read().unwrap(), 1);
+    /// ```
     pub fn clear_poison(&self) {
         self.poison.clear();
     }

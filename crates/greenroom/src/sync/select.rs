@@ -115,6 +115,20 @@ impl<'a, R> Select<'a, R> {
     /// If several things can be had at once, takes the one that was added first.
     ///
     /// One that can always be had then keeps all after it waiting for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::{Select, channel};
+    ///
+    /// let (first, urgent) = channel::unbounded();
+    /// let (second, other) = channel::unbounded();
+    /// first.send("urgent")?;
+    /// second.send("other")?;
+    /// let taken = Select::new().biased().recv(&urgent, Result::unwrap).recv(&other, Result::unwrap);
+    /// assert_eq!((taken.wait(), other.len()), ("urgent", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn biased(mut self) -> Select<'a, R> {
         self.biased = true;
         self
@@ -244,6 +258,21 @@ impl<'a, R> Select<'a, R> {
     }
 
     /// Waits until an fd is ready to write, as [`readable`](Select::readable) does for reading.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    /// use greenroom::{Elapsed, Instant, sync::Select};
+    ///
+    /// let (here, _there) = UnixStream::pair()?;
+    /// assert!(Select::new().writable(&here, |ready| ready.is_ok()).wait());
+    /// let silent = || Select::new().readable(&here, |_| ());
+    /// assert_eq!(silent().wait_timeout(Duration::from_millis(1)), Err(Elapsed));
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert_eq!(silent().wait_deadline(deadline), Err(Elapsed));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn writable(
         self,
         fd: &'a impl AsFd,
@@ -261,6 +290,18 @@ impl<'a, R> Select<'a, R> {
     /// If there is nothing to wait for: no source, or only `None`s. If it would have to wait in a hub
     /// callback, or in a destructor that runs because of a panic or a kill;
     /// [`try_wait`](Select::try_wait) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{sleep, spawn, sync::Select};
+    ///
+    /// let mut slow = Some(spawn(|| sleep(Duration::from_secs(60))));
+    /// let mut fast = Some(spawn(|| ()));
+    /// let first = Select::new().join(&mut slow, |_| "slow").join(&mut fast, |_| "fast").wait();
+    /// assert_eq!((first, slow.is_some(), fast.is_some()), ("fast", true, false));
+    /// ```
     #[track_caller]
     pub fn wait(self) -> R {
         assert!(
@@ -283,6 +324,20 @@ impl<'a, R> Select<'a, R> {
     /// # Panics
     ///
     /// In a hub callback, if it would have to wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::{Select, channel}};
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// let soon = Duration::from_millis(1);
+    /// assert_eq!(Select::new().recv(&receiver, Result::unwrap).wait_timeout(soon), Err(Elapsed));
+    /// sender.send(1)?;
+    /// assert_eq!(Select::new().recv(&receiver, Result::unwrap).wait_timeout(soon), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_timeout(self, timeout: Duration) -> Result<R, Elapsed> {
         self.choose(Some(Some(after(timeout)))).ok_or(Elapsed)
     }
@@ -296,6 +351,17 @@ impl<'a, R> Select<'a, R> {
     /// # Panics
     ///
     /// As [`wait_timeout`](Select::wait_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, Instant, sync::{Select, channel}};
+    ///
+    /// let (_sender, receiver) = channel::unbounded::<u8>();
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert_eq!(Select::new().recv(&receiver, |_| ()).wait_deadline(deadline), Err(Elapsed));
+    /// ```
     pub fn wait_deadline(self, deadline: Instant) -> Result<R, Elapsed> {
         self.choose(Some(Some(deadline.on_hub()))).ok_or(Elapsed)
     }

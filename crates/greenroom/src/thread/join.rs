@@ -27,6 +27,9 @@ use crate::{
 /// Dropping it lets the thread run on by itself; if it then panics, or has already, that is
 /// printed with its name. Not `Send`: a green thread belongs to the OS thread it was spawned on.
 ///
+/// To wait for a thread that has not ended costs two switches. Whoever is killed or out of time while
+/// it joins lets go of the handle; the thread goes on.
+///
 /// ```compile_fail,E0277
 /// fn is_send<T: Send>() {}
 /// is_send::<greenroom::JoinHandle<()>>();
@@ -117,6 +120,17 @@ impl<T> JoinHandle<T> {
     }
 
     /// True if the thread has ended, so that joining does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{spawn, yield_now};
+    ///
+    /// let thread = spawn(|| 1);
+    /// assert!(!thread.is_finished());
+    /// yield_now();
+    /// assert!(thread.is_finished() && thread.thread().is_finished());
+    /// ```
     #[inline]
     pub fn is_finished(&self) -> bool {
         self.output.state() == State::Finished
@@ -157,11 +171,34 @@ impl<T> JoinHandle<T> {
     }
 
     /// Has `f` called when the thread ends, or now if it has: [`Thread::link`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{spawn, thread::End};
+    ///
+    /// let thread = spawn(|| ());
+    /// thread.link(|_, end| assert_eq!(end, End::Cancelled));
+    /// thread.cancel();
+    /// assert!(thread.join().unwrap_err().is_cancelled());
+    /// ```
     pub fn link(&self, f: impl FnOnce(&Thread, End) + 'static) -> Link {
         self.thread().link(f)
     }
 
     /// Takes a linked function back: [`Thread::unlink`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::spawn;
+    ///
+    /// let thread = spawn(|| ());
+    /// let link = thread.link(|_, _| unreachable!("it was taken back"));
+    /// assert!(thread.unlink(link));
+    /// thread.join()?;
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn unlink(&self, link: Link) -> bool {
         self.thread().unlink(link)
     }
@@ -347,6 +384,23 @@ impl JoinError {
     /// # Errors
     ///
     /// This error again, if it was no panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{panic::resume_unwind, time::Duration};
+    /// use greenroom::{sleep, spawn};
+    ///
+    /// let panics = spawn(|| resume_unwind(Box::new("no"))).join().unwrap_err();
+    /// assert!(panics.is_panic() && !panics.is_killed() && !panics.is_cancelled());
+    /// assert_eq!(panics.into_panic().unwrap().downcast_ref(), Some(&"no"));
+    ///
+    /// let sleeper = spawn(|| sleep(Duration::MAX));
+    /// greenroom::yield_now();
+    /// sleeper.kill();
+    /// let killed = sleeper.join().unwrap_err();
+    /// assert!(killed.is_killed() && killed.into_panic().is_err());
+    /// ```
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
             Ending::Panicked(Payload(payload)) => {

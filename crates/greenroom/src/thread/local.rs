@@ -81,6 +81,22 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// If making the value asks for the same value. If this OS thread has no hub and none can be made, as with
     /// [`hub::get`](crate::hub::get): so in a destructor of a `thread_local!` that runs after the hub has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use greenroom::{green_local, spawn};
+    ///
+    /// green_local! {
+    ///     static WORDS: RefCell<Vec<&'static str>> = RefCell::new(vec!["first"]);
+    /// }
+    /// WORDS.with(|words| words.borrow_mut().push("second"));
+    /// WORDS.with_borrow_mut(|words| words.push("third"));
+    /// assert_eq!(WORDS.with_borrow(Vec::len), 3);
+    /// assert_eq!(spawn(|| WORDS.with_borrow(Vec::len)).join()?, 1);
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.value())
     }
@@ -106,6 +122,20 @@ impl<T: 'static> LocalKey<T> {
 
 impl<T: 'static> LocalKey<Cell<T>> {
     /// Sets this thread's value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use greenroom::{green_local, spawn};
+    ///
+    /// green_local!(static COUNT: Cell<u32> = Cell::new(1));
+    /// COUNT.set(7);
+    /// assert_eq!((COUNT.replace(8), COUNT.get()), (7, 8));
+    /// assert_eq!((COUNT.take(), COUNT.get()), (8, 0));
+    /// assert_eq!(spawn(|| COUNT.get()).join()?, 1);
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn set(&'static self, value: T) {
         drop(self.replace(value));
     }

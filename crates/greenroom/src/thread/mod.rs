@@ -79,6 +79,18 @@ impl Thread {
     }
 
     /// Its name, if it was given one. For the OS thread's own stack: the OS thread's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::thread::{Builder, current};
+    ///
+    /// let thread = Builder::new().name("reader").spawn(|| current().id())?;
+    /// assert_eq!(thread.thread().name().as_deref(), Some("reader"));
+    /// assert!(!thread.thread().is_finished() && !current().is_finished());
+    /// assert_eq!(thread.thread().id(), thread.join()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name(&self) -> Option<Rc<str>> {
         match &self.0 {
             Who::Green(fiber) => fiber.name().map(Rc::from),
@@ -154,6 +166,18 @@ impl Thread {
     /// that it was cancelled. Its [`link`](Thread::link)ed functions are called.
     ///
     /// False if it has started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{spawn, yield_now};
+    ///
+    /// let (unborn, started) = (spawn(|| 1), spawn(yield_now));
+    /// assert!(unborn.thread().cancel());
+    /// yield_now();
+    /// assert!(!started.thread().cancel());
+    /// assert!(unborn.join().unwrap_err().is_cancelled() && started.join().is_ok());
+    /// ```
     pub fn cancel(&self) -> bool {
         match &self.0 {
             Who::Green(fiber) if !fiber.has_started() => {
@@ -204,6 +228,16 @@ impl Thread {
 
     /// Takes a linked function back, so that it is dropped uncalled. False if it was called before,
     /// or taken back, or belongs to another thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let worker = greenroom::spawn(|| 42);
+    /// let link = worker.thread().link(|_, _| unreachable!("it was taken back"));
+    /// assert!(worker.thread().unlink(link));
+    /// assert_eq!(worker.join()?, 42);
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     pub fn unlink(&self, link: Link) -> bool {
         match &self.0 {
             Who::Green(fiber) => link::unlink(fiber, link),
@@ -247,6 +281,15 @@ pub fn current() -> Thread {
 }
 
 /// True on a green thread, false on an OS thread's own stack.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{spawn, thread::is_green};
+///
+/// assert!(!is_green() && spawn(is_green).join()?);
+/// # Ok::<(), greenroom::JoinError>(())
+/// ```
 #[inline]
 pub fn is_green() -> bool {
     Fiber::<Control>::with_current(|fiber| fiber.is_some())

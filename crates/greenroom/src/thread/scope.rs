@@ -170,6 +170,19 @@ impl<'scope> Scope<'scope, '_> {
     /// # Panics
     ///
     /// If there is no memory or address space for another stack: see [`Builder::spawn_scoped`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut left, right) = (vec![3, 1, 2], [4, 5]);
+    /// let sum = greenroom::scope(|s| {
+    ///     let sorts = s.spawn(|| left.sort_unstable());
+    ///     let sum = s.spawn(|| right.iter().sum::<i32>());
+    ///     sorts.join().unwrap();
+    ///     sum.join().unwrap()
+    /// });
+    /// assert_eq!((left, sum), (vec![1, 2, 3], 9));
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -188,6 +201,19 @@ impl<'scope> Scope<'scope, '_> {
     /// # Panics
     ///
     /// Under `panic = "abort"`, if one of them has started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{scope, sleep, yield_now};
+    ///
+    /// scope(|s| {
+    ///     (0..3).for_each(|_| drop(s.spawn(|| sleep(Duration::MAX))));
+    ///     yield_now();
+    ///     assert_eq!((s.alive(), s.kill_all()), (3, 3));
+    /// });
+    /// ```
     #[track_caller]
     pub fn kill_all(&self) -> usize {
         if self.children.threads.borrow().iter().any(Children::needs_unwinding) {
@@ -285,6 +311,18 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Panics
     ///
     /// As [`JoinHandle::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::scope;
+    ///
+    /// let words = ["one", "two"];
+    /// scope(|s| {
+    ///     let length = s.spawn(|| words.concat().len());
+    ///     assert_eq!(length.join().unwrap(), 6);
+    /// });
+    /// ```
     pub fn join(mut self) -> Result<T, JoinError> {
         if panicking()
             && let Some(value) = self.packet.take()
@@ -304,6 +342,20 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Panics
     ///
     /// As [`JoinHandle::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{scope, sleep};
+    ///
+    /// scope(|s| {
+    ///     let sleeper = s.spawn(|| sleep(Duration::MAX));
+    ///     let sleeper = sleeper.join_timeout(Duration::from_millis(1)).unwrap_err();
+    ///     assert!(!sleeper.is_finished() && sleeper.kill());
+    ///     assert!(sleeper.join().unwrap_err().is_killed());
+    /// });
+    /// ```
     pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
         if panicking() {
             return Ok(self.join());
@@ -333,6 +385,16 @@ impl<T> ScopedJoinHandle<'_, T> {
     }
 
     /// Cancels the thread if it has not started: [`Thread::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenroom::scope(|s| {
+    ///     let unborn = s.spawn(|| unreachable!());
+    ///     assert!(unborn.cancel());
+    ///     assert!(unborn.join().unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn cancel(&self) -> bool {
         self.handle().cancel()
     }

@@ -107,6 +107,22 @@ where
 /// # Panics
 ///
 /// As [`spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom::{sleep, spawn, spawn_after_local, testing};
+///
+/// testing::run(|| {
+///     let second = Duration::from_secs(1);
+///     let kept = spawn(move || spawn_after_local(second, || 1).join().unwrap());
+///     assert_eq!(kept.join().unwrap(), 1);
+///     let orphan = spawn(move || spawn_after_local(second, || 1)).join().unwrap();
+///     sleep(2 * second);
+///     assert!(orphan.join().unwrap_err().is_cancelled());
+/// });
+/// ```
 #[track_caller]
 pub fn spawn_after_local<F, T>(delay: Duration, f: F) -> JoinHandle<T>
 where
@@ -151,6 +167,22 @@ impl Builder {
     /// The default is 256 KiB, or what the environment variable `GREENROOM_STACK_SIZE` says in
     /// bytes. A stack costs address space; memory only as far down as it was used. It is larger than
     /// was asked for if the closure, or what it returns, would hardly fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::thread::Builder;
+    ///
+    /// fn depth(left: u32) -> u32 {
+    ///     let frame = std::hint::black_box([0; 1024]);
+    ///     if left == 0 { frame[0] } else { 1 + depth(left - 1) }
+    /// }
+    ///
+    /// let deep = Builder::new().name("deep").stack_size(16 << 20).spawn(|| depth(1000))?;
+    /// assert_eq!(deep.join()?, 1000);
+    /// assert!(Builder::new().stack_size(2 << 30).spawn(|| ()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

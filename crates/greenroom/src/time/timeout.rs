@@ -84,6 +84,20 @@ pub fn with_timeout<T>(time: Duration, f: impl FnOnce() -> T) -> Result<T, Elaps
 /// # Panics
 ///
 /// As [`with_timeout`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom::{Elapsed, Instant, sleep, testing, time::with_deadline};
+///
+/// testing::run(|| {
+///     let end = Instant::now() + Duration::from_secs(3);
+///     assert_eq!(with_deadline(end, || sleep(Duration::from_secs(2))), Ok(()));
+///     assert_eq!(with_deadline(end, || sleep(Duration::from_secs(2))), Err(Elapsed));
+///     assert_eq!(Instant::now(), end);
+/// });
+/// ```
 #[track_caller]
 pub fn with_deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     let local = local();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use greenroom::{
-    debug::dump_on_signal, hub, signal::Signal, sleep, spawn, thread::Builder, yield_now,
+    debug::dump_on_signal, hub, signal::Signal, sleep, spawn, testing::wait_all_parked,
+    thread::Builder, yield_now,
 };
 use rustix::process::{Signal as KernelSignal, getpid, kill_process};
 
@@ -23,9 +24,9 @@ fn ask() {
 fn wait_for_the_answer() {
     let heard = hub::stats().fd_ready;
     while hub::stats().fd_ready == heard {
-        sleep(Duration::from_millis(1));
+        yield_now();
     }
-    sleep(Duration::from_millis(1));
+    wait_all_parked();
 }
 
 pub(crate) const CASES: &[Case] = &[

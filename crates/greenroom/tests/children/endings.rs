@@ -115,7 +115,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "endings::exit_in_a_callback_just_ends",
         play: || {
             live_threads();
-            hub::call_after_global(MOMENT, || exit(7));
+            hub::call_after_global(Duration::ZERO, || exit(7));
             sleep(Duration::from_secs(1000));
         },
         ends: Ends::Code(7),

@@ -9,12 +9,16 @@ use std::{
 };
 
 use greenroom::{
-    debug::report_panics, hub, io::Interest, sleep, spawn, testing, thread::Builder, yield_now,
+    debug::report_panics,
+    hub,
+    io::Interest,
+    sleep, spawn,
+    testing::{self, wait_all_parked},
+    thread::Builder,
+    yield_now,
 };
 
 use crate::case::{Case, PANICKED, PLAIN, Stderr};
-
-const MOMENT: Duration = Duration::from_micros(1);
 
 /// Panics without the hook's own message.
 fn panics_quietly() {
@@ -40,9 +44,7 @@ fn panic_in_every_way() {
     let (mut here, there) = UnixStream::pair().unwrap();
     hub::add(&there, Interest::Read, |_| panics_quietly()).unwrap();
     here.write_all(b"!").unwrap();
-    sleep(10 * MOMENT);
-    // What the first look at the fd has found runs before the second sleep is over.
-    sleep(10 * MOMENT);
+    wait_all_parked();
     drop(late);
 }
 
@@ -89,7 +91,7 @@ pub(crate) const CASES: &[Case] = &[
             handle.kill().unwrap();
             drop(handle);
             while hub::stats().threads > 0 {
-                sleep(MOMENT);
+                yield_now();
             }
         },
         says: &["that nobody joined panicked: quietly\n"],
@@ -100,7 +102,7 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             let handle = hub::remote().spawn(panics_quietly).unwrap();
             while !handle.is_finished() {
-                sleep(MOMENT);
+                yield_now();
             }
             drop(handle);
             assert!(hub::remote().spawn(panics_quietly).unwrap().join().unwrap_err().is_panic());
@@ -146,8 +148,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "reports::a_timer_that_panics_is_told_with_where_it_was_armed",
         play: || {
-            hub::call_after_global(MOMENT, panics_quietly);
-            sleep(10 * MOMENT);
+            hub::call_after_global(Duration::ZERO, panics_quietly);
+            wait_all_parked();
             eprintln!("the loop goes on");
         },
         says: &[
@@ -164,8 +166,7 @@ pub(crate) const CASES: &[Case] = &[
             let (mut here, there) = UnixStream::pair().unwrap();
             hub::add(&there, Interest::Read, |_| panics_quietly()).unwrap();
             here.write_all(b"!").unwrap();
-            sleep(10 * MOMENT);
-            sleep(10 * MOMENT);
+            wait_all_parked();
             eprintln!("the loop goes on");
         },
         says: &["a listener's function, armed at ", " panicked: quietly\n", "the loop goes on"],
@@ -222,8 +223,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "reports::a_blocking_call_in_a_callback_is_told_with_the_rule",
         play: || {
-            hub::call_after_global(MOMENT, || sleep(MOMENT));
-            sleep(10 * MOMENT);
+            hub::call_after_global(Duration::ZERO, || sleep(Duration::MAX));
+            wait_all_parked();
         },
         says: &[
             "a hub callback may not block: it runs on the hub's own stack, so everyone would wait \
@@ -266,8 +267,8 @@ pub(crate) const CASES: &[Case] = &[
             assert!(full.is_err(), "this is how it fails");
             drop(spawn(panics_quietly));
             drop(spawn(|| panic!("loudly")));
-            hub::call_after_global(MOMENT, panics_quietly);
-            sleep(10 * MOMENT);
+            hub::call_after_global(Duration::ZERO, panics_quietly);
+            wait_all_parked();
             assert_eq!(spawn(|| 1).join().unwrap(), 1);
         },
         stderr: Stderr::Full,

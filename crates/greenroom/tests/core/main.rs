@@ -36,6 +36,7 @@ mod heirs;
 mod thread_end;
 mod unwinding;
 
+mod advance;
 mod dump;
 mod traces;
 mod virtual_time;

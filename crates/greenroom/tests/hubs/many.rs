@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     panic::catch_unwind,
     sync::{
-        Barrier, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -15,7 +15,9 @@ use std::{
 use greenroom::{
     hub, hubs,
     net::{TcpListener, TcpStream, serve},
-    spawn, testing, yield_now,
+    spawn,
+    sync::shared::Event,
+    testing, yield_now,
 };
 
 #[test]
@@ -70,7 +72,8 @@ fn none_at_all_is_refused() {
 #[test]
 fn a_port_is_shared_and_every_connection_is_served_by_one() {
     const CONNECTIONS: usize = 64;
-    let left = AtomicUsize::new(CONNECTIONS);
+    let left = Arc::new(AtomicUsize::new(CONNECTIONS));
+    let all_served = Arc::new(Event::new());
     let address = Mutex::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     let (first_listens, both_listen) = (Barrier::new(3), Barrier::new(3));
     let served = hubs::run(3, |number| {
@@ -103,18 +106,17 @@ fn a_port_is_shared_and_every_connection_is_served_by_one() {
         both_listen.wait();
         let count = std::rc::Rc::new(std::cell::Cell::new(0));
         let counted = std::rc::Rc::clone(&count);
+        let (left, last) = (Arc::clone(&left), Arc::clone(&all_served));
         let server = serve(listener, 1000, move |mut stream: TcpStream, _| {
             let mut byte = [0];
             stream.read_exact(&mut byte).unwrap();
             stream.write_all(&byte).unwrap();
             counted.set(counted.get() + 1);
+            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                last.send(()).unwrap();
+            }
         });
-        let mut seen = 0;
-        while left.load(Ordering::SeqCst) > 0 {
-            greenroom::sleep(std::time::Duration::from_millis(1));
-            left.fetch_sub(count.get() - seen, Ordering::SeqCst);
-            seen = count.get();
-        }
+        all_served.wait();
         server.stop().unwrap();
         count.get()
     });

@@ -18,6 +18,15 @@ use greenroom::{
 };
 
 const FOR_EVER: Duration = Duration::MAX;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Lets a second pass on this hub while `f` waits for another.
+fn as_time_passes<R>(f: impl FnOnce() -> R) -> R {
+    let clock = spawn(|| testing::advance(SECOND));
+    let result = f();
+    clock.join().unwrap();
+    result
+}
 
 /// An OS thread whose hub is in its loop until this is dropped, and a way into it.
 struct Other {
@@ -141,33 +150,35 @@ fn killing_one_that_has_ended_changes_nothing() {
 
 #[test]
 fn join_timeout_gives_the_handle_back() {
-    let other = Other::start();
-    let (gate, open) = mpsc::channel::<()>();
-    let far = other.remote().spawn(move || offload(move || open.recv().is_ok())).unwrap();
-    let far = far.join_timeout(Duration::from_millis(1)).unwrap_err();
-    gate.send(()).unwrap();
-    assert!(far.join_timeout(FOR_EVER).unwrap().unwrap());
-    other.end();
+    testing::run(|| {
+        let other = Other::start();
+        let (gate, open) = mpsc::channel::<()>();
+        let far = other.remote().spawn(move || offload(move || open.recv().is_ok())).unwrap();
+        let far = as_time_passes(|| far.join_timeout(SECOND)).unwrap_err();
+        gate.send(()).unwrap();
+        assert!(far.join_timeout(FOR_EVER).unwrap().unwrap());
+        other.end();
+    });
 }
 
 #[test]
 fn who_waits_for_it_may_run_out_of_time_or_be_killed() {
-    let other = Other::start();
-    let (gate, open) = mpsc::channel::<()>();
-    let far = other.remote().spawn(move || offload(move || open.recv().is_ok())).unwrap();
-    let outcome = with_timeout(Duration::from_millis(1), || drop(far.join()));
-    assert_eq!(outcome, Err(Elapsed));
-    gate.send(()).unwrap();
+    testing::run(|| {
+        let other = Other::start();
+        let (gate, open) = mpsc::channel::<()>();
+        let far = other.remote().spawn(move || offload(move || open.recv().is_ok())).unwrap();
+        let outcome = as_time_passes(|| with_timeout(SECOND, || drop(far.join())));
+        assert_eq!(outcome, Err(Elapsed));
+        gate.send(()).unwrap();
 
-    let remote = other.remote().clone();
-    testing::run(move || {
+        let remote = other.remote().clone();
         let joiner = spawn(move || remote.spawn(|| sleep(FOR_EVER)).unwrap().join());
         yield_now();
         joiner.kill();
         assert!(joiner.join().unwrap_err().is_killed());
         assert_eq!(hub::stats().expected, 0);
+        other.end();
     });
-    other.end();
 }
 
 #[test]
@@ -269,15 +280,17 @@ fn while_one_exists_a_waiting_root_is_not_deadlocked_and_afterwards_it_is() {
 
 #[test]
 fn a_join_that_was_given_up_leaves_no_hope_that_keeps_a_deadlock_from_being_seen() {
-    let other = Other::start();
-    let (gate, open) = mpsc::channel::<()>();
-    let far = other.remote().spawn(move || offload(move || open.recv().is_err())).unwrap();
-    let _far = far.join_timeout(Duration::from_millis(1)).unwrap_err();
-    let panic = catch_unwind(AssertUnwindSafe(|| sleep(FOR_EVER)));
-    let payload = panic.unwrap_err();
-    assert!(payload.downcast_ref::<String>().unwrap().starts_with("deadlock"));
-    drop(gate);
-    other.end();
+    testing::run(|| {
+        let other = Other::start();
+        let (gate, open) = mpsc::channel::<()>();
+        let far = other.remote().spawn(move || offload(move || open.recv().is_err())).unwrap();
+        let _far = as_time_passes(|| far.join_timeout(SECOND)).unwrap_err();
+        let panic = catch_unwind(AssertUnwindSafe(|| sleep(FOR_EVER)));
+        let payload = panic.unwrap_err();
+        assert!(payload.downcast_ref::<String>().unwrap().starts_with("deadlock"));
+        drop(gate);
+        other.end();
+    });
 }
 
 #[test]

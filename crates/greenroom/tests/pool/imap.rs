@@ -48,11 +48,62 @@ fn results_come_in_the_order_of_the_items_whoever_is_done_first() {
 }
 
 #[test]
-fn arguments_are_tuples_taken_apart() {
+fn a_function_of_one_to_six_arguments_is_called_with_what_is_in_each_tuple() {
+    fn digits(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32) -> u32 {
+        [a, b, c, d, e, f].into_iter().fold(0, |sum, digit| sum * 10 + digit)
+    }
     run(|| {
         let pool = GreenPool::new(2);
-        let sums = pool.imap([(1, 2), (3, 4)], |(a, b)| a + b);
-        assert_eq!(sums.collect::<Vec<_>>(), [3, 7]);
+        let one = pool.starmap([(1,), (2,)], |a| a + 1);
+        assert_eq!(one.collect::<Vec<_>>(), [2, 3]);
+        let two = pool.starmap([(2, 3), (4, 5)], u32::pow);
+        assert_eq!(two.collect::<Vec<_>>(), [8, 1024]);
+        let three = pool.starmap([("a", 'b', 3u8)], |a: &str, b, c| format!("{a}{b}{c}"));
+        assert_eq!(three.collect::<Vec<_>>(), ["ab3"]);
+        let four = pool.starmap([(1, 2, 3, 4)], |a, b, c, d| digits(0, 0, a, b, c, d));
+        assert_eq!(four.collect::<Vec<_>>(), [1234]);
+        let five = pool.starmap([(1, 2, 3, 4, 5)], |a, b, c, d, e| digits(0, a, b, c, d, e));
+        assert_eq!(five.collect::<Vec<_>>(), [12345]);
+        let six = pool.starmap([(1, 2, 3, 4, 5, 6), (6, 5, 4, 3, 2, 1)], digits);
+        assert_eq!(six.collect::<Vec<_>>(), [123_456, 654_321]);
+        assert_nothing_left();
+    });
+}
+
+#[test]
+fn tuples_are_taken_lazily_and_their_results_come_in_order() {
+    run(|| {
+        let (pool, inside, begin) = (GreenPool::new(3), Inside::default(), Instant::now());
+        let (items, taken) = counted();
+        let theirs = inside.clone();
+        let mut results = pool.starmap(items.map(|n| (n, 4 - n % 4)), move |n, nap| {
+            let _entered = theirs.enter();
+            sleep(nap * SECOND);
+            n
+        });
+        wait_all_parked();
+        assert_eq!((taken.get(), pool.running()), (0, 0));
+        for n in 0..8 {
+            assert_eq!(results.next(), Some(n));
+            assert!(taken.get() <= n + 3, "{} taken, {n} returned", taken.get());
+        }
+        assert_eq!(inside.peak(), 3);
+        assert!(begin.elapsed() < 20 * SECOND, "one by one");
+        drop(results);
+        wait_all_parked();
+        assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_panic_of_a_function_of_several_arguments_comes_out_at_its_place() {
+    run(|| {
+        let pool = GreenPool::new(2);
+        let mut results = pool.starmap([(4, 2), (1, 0), (6, 3)], |a: u32, b| a / b);
+        assert_eq!(results.next(), Some(2));
+        let text = panic_of(|| results.next());
+        assert!(text.contains("divide by zero"), "{text}");
+        assert_eq!(results.collect::<Vec<_>>(), [2]);
     });
 }
 

@@ -15,10 +15,10 @@ use greenroom::{
         self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
         TryRecvError, TrySendError,
     },
-    testing::wait_all_parked,
+    testing::{run, wait_all_parked},
 };
 
-use crate::site::{MOMENT, Site, on_os_thread};
+use crate::site::{SECOND, Site, on_os_thread, while_time_passes};
 
 #[test]
 fn both_sides_may_be_sent_and_shared() {
@@ -140,13 +140,34 @@ fn the_end_of_all_receivers_gives_senders_their_items_back() {
 
 #[test]
 fn an_item_that_was_not_let_in_in_time_comes_back() {
-    let (sender, receiver) = channel::bounded(1);
-    sender.send(1).unwrap();
-    assert_eq!(sender.send_timeout(2, MOMENT), Err(SendTimeoutError::Timeout(2)));
-    let deadline = Instant::now() + MOMENT;
-    assert_eq!(sender.send_deadline(3, deadline), Err(SendTimeoutError::Timeout(3)));
-    assert_eq!(receiver.recv_deadline(deadline), Ok(1));
-    assert_eq!(receiver.recv_deadline(deadline), Err(RecvTimeoutError::Timeout));
+    run(|| {
+        let (sender, receiver) = channel::bounded(1);
+        sender.send(1).unwrap();
+        let theirs = sender.clone();
+        let late = while_time_passes(SECOND, move || theirs.send_timeout(2, SECOND));
+        assert_eq!(late, Err(SendTimeoutError::Timeout(2)));
+        let deadline = Instant::now() + SECOND;
+        let late = while_time_passes(SECOND, move || sender.send_deadline(3, deadline));
+        assert_eq!(late, Err(SendTimeoutError::Timeout(3)));
+        assert_eq!(receiver.recv_deadline(deadline), Ok(1), "an item that is there is had");
+        assert_eq!(receiver.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected));
+    });
+}
+
+#[test]
+fn who_receives_nothing_in_time_is_told_so() {
+    run(|| {
+        let (sender, receiver) = channel::bounded::<u8>(0);
+        let theirs = receiver.clone();
+        let late = while_time_passes(SECOND, move || theirs.recv_timeout(SECOND));
+        assert_eq!(late, Err(RecvTimeoutError::Timeout));
+        let deadline = Instant::now() + SECOND;
+        let theirs = receiver.clone();
+        let late = while_time_passes(SECOND, move || theirs.recv_deadline(deadline));
+        assert_eq!(late, Err(RecvTimeoutError::Timeout));
+        assert_eq!(receiver.recv_deadline(deadline), Err(RecvTimeoutError::Timeout));
+        drop(sender);
+    });
 }
 
 /// Tells as it is dropped whether the channel can be used then.

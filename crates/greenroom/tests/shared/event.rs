@@ -9,12 +9,15 @@ use std::{
 };
 
 use greenroom::{
-    Elapsed, hub, spawn, sync::shared::Event, testing::wait_all_parked, with_timeout, yield_now,
+    Elapsed, hub, spawn,
+    sync::shared::Event,
+    testing::{run, wait_all_parked},
+    with_timeout, yield_now,
 };
 
 use crate::{
     scenes::{in_a_callback, in_a_kill, in_a_panic, panic_of},
-    site::{MOMENT, Site, on_os_thread},
+    site::{SECOND, Site, on_os_thread, while_time_passes},
 };
 
 #[test]
@@ -82,18 +85,22 @@ fn who_was_woken_gets_the_value_although_it_is_reset() {
 
 #[test]
 fn who_is_late_or_killed_is_not_waited_for() {
-    let event = Arc::new(Event::<u8>::new());
-    assert_eq!(event.wait_timeout(MOMENT), Err(Elapsed));
-    assert_eq!(with_timeout(MOMENT, || event.wait()), Err(Elapsed));
-    let theirs = Arc::clone(&event);
-    let killed = spawn(move || theirs.wait());
-    wait_all_parked();
-    killed.thread().kill();
-    assert!(killed.join().unwrap_err().is_killed());
-    assert_eq!((hub::stats().expected, hub::stats().timers), (0, 0));
-    assert_eq!(format!("{event:?}"), "Event { is_set: false, waiting: 0 }");
-    event.send(1).unwrap();
-    assert_eq!(event.wait_timeout(Duration::ZERO), Ok(1));
+    run(|| {
+        let event = Arc::new(Event::<u8>::new());
+        let (late, thrown, theirs) = (Arc::clone(&event), Arc::clone(&event), Arc::clone(&event));
+        let late = while_time_passes(SECOND, move || late.wait_timeout(SECOND));
+        assert_eq!(late, Err(Elapsed));
+        let thrown = while_time_passes(SECOND, || with_timeout(SECOND, move || thrown.wait()));
+        assert_eq!(thrown, Err(Elapsed));
+        let killed = spawn(move || theirs.wait());
+        wait_all_parked();
+        killed.thread().kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        assert_eq!((hub::stats().expected, hub::stats().timers), (0, 0));
+        assert_eq!(format!("{event:?}"), "Event { is_set: false, waiting: 0 }");
+        event.send(1).unwrap();
+        assert_eq!(event.wait_timeout(Duration::ZERO), Ok(1));
+    });
 }
 
 #[test]

@@ -12,20 +12,22 @@ use std::{
 };
 
 use greenroom::{
-    Elapsed, debug, hub, sleep, spawn, testing::wait_all_parked, with_timeout, yield_now,
+    Elapsed, debug, hub, sleep, spawn,
+    testing::{advance, run, wait_all_parked},
+    with_timeout, yield_now,
 };
 
 use crate::{
     gate::{ALL, Gate, Kind},
     scenes::{in_a_callback, in_a_kill, in_a_panic, panic_of},
-    site::{MOMENT, SEVERAL_MOMENTS, Site, hold_up, on_os_thread},
+    site::{SECOND, Site, on_os_thread, while_time_passes},
 };
 
-/// Plays a scene with a gate of each kind, each on a fresh OS thread.
+/// Plays a scene with a gate of each kind, each on a fresh hub with virtual time.
 fn for_all(scene: impl Fn(&'static Kind, Arc<dyn Gate>) + Sync) {
     for kind in &ALL {
         println!("{}", kind.name);
-        on_os_thread(|| scene(kind, (kind.make)()));
+        run(|| scene(kind, (kind.make)()));
     }
 }
 
@@ -133,8 +135,10 @@ fn what_is_given_to_nobody_is_there_for_the_next() {
 #[test]
 fn nothing_is_left_when_the_time_is_over() {
     for_all(|_, gate| {
-        assert!(!gate.wait_timeout(MOMENT));
-        assert_eq!(with_timeout(MOMENT, || gate.wait()), Err(Elapsed));
+        let (theirs, thrown) = (Arc::clone(&gate), Arc::clone(&gate));
+        assert!(!while_time_passes(SECOND, move || theirs.wait_timeout(SECOND)));
+        let thrown = while_time_passes(SECOND, || with_timeout(SECOND, move || thrown.wait()));
+        assert_eq!(thrown, Err(Elapsed));
         let stats = hub::stats();
         assert_eq!((stats.expected, stats.timers, stats.ready), (0, 0, 0));
         assert!(!gate.try_wait());
@@ -150,16 +154,15 @@ fn nothing_is_left_when_the_time_is_over() {
 fn a_timeout_that_passes_before_it_is_given_on_the_same_hub_but_not_seen_yet_is_in_time() {
     for_all(|_, gate| {
         let theirs = Arc::clone(&gate);
-        // Its deadline is earlier, so it runs first when both are woken in one turn.
+        // Both are woken in one turn, and it runs first since it was there first.
         let giver = spawn(move || {
-            sleep(MOMENT);
+            sleep(SECOND);
             theirs.give();
         });
-        let late = spawn(move || gate.wait_timeout(MOMENT));
-        let holds = spawn(|| hold_up(SEVERAL_MOMENTS));
+        let late = spawn(move || gate.wait_timeout(SECOND));
+        advance(SECOND);
         assert!(late.join().unwrap());
         giver.join().unwrap();
-        holds.join().unwrap();
     });
 }
 
@@ -169,21 +172,20 @@ fn a_timeout_that_passes_before_another_os_thread_gives_but_is_not_seen_yet_is_i
         let meet = Arc::new(Barrier::new(2));
         let (theirs, ours) = (Arc::clone(&meet), Arc::clone(&gate));
         let giver = spawn(move || {
-            sleep(MOMENT);
+            sleep(SECOND);
             // The late one is ready to run by now: it waits with its OS thread until it is given.
             theirs.wait();
             theirs.wait();
         });
-        let late = spawn(move || ours.wait_timeout(MOMENT));
-        let holds = spawn(|| hold_up(SEVERAL_MOMENTS));
+        let late = spawn(move || ours.wait_timeout(SECOND));
         let other = thread::spawn(move || {
             meet.wait();
             gate.give();
             meet.wait();
         });
+        advance(SECOND);
         assert!(late.join().unwrap());
         giver.join().unwrap();
-        holds.join().unwrap();
         other.join().unwrap();
         assert_eq!(hub::stats().expected, 0);
     });

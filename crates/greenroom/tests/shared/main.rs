@@ -1,8 +1,8 @@
 //! What green threads of several hubs and plain OS threads wait for each other with.
 //!
 //! One suite for what those primitives have in common that hand something from one to the next, and
-//! a module for each. OS threads are real, and so is time where a limit of it must pass. Knows
-//! nothing of the library's insides.
+//! a module for each. OS threads are real, and time is virtual wherever a limit of it must pass.
+//! Knows nothing of the library's insides.
 
 #![deny(unsafe_code)]
 #![allow(missing_docs)]

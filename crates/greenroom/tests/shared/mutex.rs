@@ -14,13 +14,15 @@ use std::{
 };
 
 use greenroom::{
-    Elapsed, hub, hubs, sleep, spawn, sync::shared::Mutex, testing::wait_all_parked, with_timeout,
-    yield_now,
+    Elapsed, hub, hubs, sleep, spawn,
+    sync::shared::Mutex,
+    testing::{advance, run, wait_all_parked},
+    with_timeout, yield_now,
 };
 
 use crate::{
     scenes::{in_a_callback, in_a_kill, in_a_panic, panic_of},
-    site::{MOMENT, Site, on_os_thread},
+    site::{SECOND, Site, on_os_thread},
 };
 
 #[test]
@@ -74,21 +76,25 @@ fn it_is_handed_to_whoever_waits_longest_and_cannot_be_snatched() {
 
 #[test]
 fn who_is_killed_or_late_while_it_waits_has_no_lock_and_poisons_nothing() {
-    let mutex = Arc::new(Mutex::new(0));
-    let guard = mutex.lock().unwrap();
-    let theirs = Arc::clone(&mutex);
-    let late = spawn(move || theirs.lock_timeout(MOMENT).err());
-    let theirs = Arc::clone(&mutex);
-    let thrown = spawn(move || with_timeout(MOMENT, || drop(theirs.lock())));
-    let theirs = Arc::clone(&mutex);
-    let killed = spawn(move || drop(theirs.lock()));
-    assert_eq!(late.join().unwrap(), Some(Elapsed));
-    assert_eq!(thrown.join().unwrap(), Err(Elapsed));
-    killed.thread().kill();
-    assert!(killed.join().unwrap_err().is_killed());
-    drop(guard);
-    assert!(mutex.try_lock().is_ok());
-    assert_eq!((hub::stats().expected, hub::stats().timers), (0, 0));
+    run(|| {
+        let mutex = Arc::new(Mutex::new(0));
+        let guard = mutex.lock().unwrap();
+        let theirs = Arc::clone(&mutex);
+        let late = spawn(move || theirs.lock_timeout(SECOND).err());
+        let theirs = Arc::clone(&mutex);
+        let thrown = spawn(move || with_timeout(SECOND, || drop(theirs.lock())));
+        let theirs = Arc::clone(&mutex);
+        let killed = spawn(move || drop(theirs.lock()));
+        advance(SECOND);
+        assert!(late.is_finished() && thrown.is_finished());
+        assert_eq!(late.join().unwrap(), Some(Elapsed));
+        assert_eq!(thrown.join().unwrap(), Err(Elapsed));
+        killed.thread().kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        drop(guard);
+        assert!(mutex.try_lock().is_ok());
+        assert_eq!((hub::stats().expected, hub::stats().timers), (0, 0));
+    });
 }
 
 #[test]
@@ -118,7 +124,7 @@ fn a_holder_that_panics_or_is_killed_poisons_it_for_all_hubs() {
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
     assert!(on_os_thread(|| mutex.lock().is_err() && mutex.is_poisoned()));
     assert!(matches!(mutex.try_lock(), Err(TryLockError::Poisoned(_))));
-    assert!(mutex.lock_timeout(MOMENT).unwrap().is_err());
+    assert!(mutex.lock_timeout(SECOND).unwrap().is_err());
     mutex.clear_poison();
 
     let site = Site::start();

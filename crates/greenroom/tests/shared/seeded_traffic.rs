@@ -1,7 +1,12 @@
 //! Green threads of several hubs send, receive, lock and acquire at random, some with limits of
 //! time, some are killed: no item, permit or lock is lost or had twice.
+//!
+//! Time is virtual on each hub, and a thread there lets it pass as fast as it can: so limits are over
+//! at any point of what the other hubs do.
 
 use std::{
+    cell::Cell,
+    rc::Rc,
     sync::{
         Arc, PoisonError, TryLockError,
         atomic::{AtomicIsize, AtomicUsize, Ordering},
@@ -16,6 +21,7 @@ use greenroom::{
         Mutex, Semaphore,
         channel::{self, Receiver, RecvTimeoutError, Sender},
     },
+    testing::{advance, run},
     with_timeout, yield_now,
 };
 
@@ -25,6 +31,9 @@ const HUBS: u64 = 3;
 const THREADS: u64 = 6;
 const STEPS: u64 = 25;
 const PERMITS: usize = 2;
+
+/// So much time passes on a hub before all its threads are parked once more.
+const TICK: Duration = Duration::from_micros(100);
 
 /// A limit of time that is mostly over while there is something to wait for.
 fn moment(dice: &Dice) -> Duration {
@@ -185,6 +194,23 @@ fn live(dice: &Dice, shared: &Shared, sender: &Sender<Item>, receiver: &Receiver
     }
 }
 
+/// Calls `f` on a fresh hub where time passes until it returns.
+fn as_time_passes(f: impl FnOnce() + Send) {
+    run(|| {
+        let is_over = Rc::new(Cell::new(false));
+        let theirs = Rc::clone(&is_over);
+        let clock = spawn(move || {
+            while !theirs.get() {
+                advance(TICK);
+                thread::yield_now();
+            }
+        });
+        f();
+        is_over.set(true);
+        clock.join().unwrap();
+    });
+}
+
 /// Has threads live on this hub, and kills some of them.
 fn hub(seed: u64, shared: &Arc<Shared>, sender: &Sender<Item>, receiver: &Receiver<Item>) {
     let dice = Dice::from_seed(seed);
@@ -229,11 +255,13 @@ fn seeded_traffic_between_hubs_is_accounted_for() {
         thread::scope(|scope| {
             for n in 0..HUBS {
                 let (shared, sender, receiver) = (&shared, sender.clone(), receiver.clone());
-                scope.spawn(move || hub(seed * HUBS + n + 1, shared, &sender, &receiver));
+                let seed = seed * HUBS + n + 1;
+                scope.spawn(move || as_time_passes(|| hub(seed, shared, &sender, &receiver)));
             }
-            // And a plain OS thread, which has no green threads.
+            // And the root of a hub without other green threads.
             let (shared, sender, receiver) = (&shared, sender.clone(), receiver.clone());
-            scope.spawn(move || live(&Dice::from_seed(seed + 77), shared, &sender, &receiver));
+            let alone = move || live(&Dice::from_seed(seed + 77), shared, &sender, &receiver);
+            scope.spawn(move || as_time_passes(alone));
         });
         drop(sender);
         let rest = receiver.try_iter().count();

@@ -9,18 +9,23 @@ use std::{
     time::Duration,
 };
 
-use greenroom::{hubs, scope, sync::shared::Semaphore, yield_now};
+use greenroom::{
+    Elapsed, hubs, scope,
+    sync::shared::{Permit, Semaphore},
+    testing::{advance, run},
+    yield_now,
+};
 
 use crate::{
     scenes::panic_of,
-    site::{MOMENT, Site, on_os_thread},
+    site::{SECOND, Site, on_os_thread, while_time_passes},
 };
 
 #[test]
 fn it_and_its_permits_may_be_sent_and_shared() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Semaphore>();
-    is_shared::<greenroom::sync::shared::Permit<'static>>();
+    is_shared::<Permit<'static>>();
 }
 
 #[test]
@@ -54,7 +59,11 @@ fn who_wants_few_waits_behind_who_wants_many() {
     let few = taker(&sites[1], 1);
     assert_eq!((semaphore.available(), semaphore.waiting()), (2, 2));
     assert!(semaphore.try_acquire().is_none());
-    assert!(semaphore.acquire_timeout(MOMENT).is_err());
+    let theirs = Arc::clone(&semaphore);
+    let late = run(|| {
+        while_time_passes(SECOND, move || theirs.acquire_timeout(SECOND).map(Permit::forget))
+    });
+    assert_eq!(late, Err(Elapsed));
     assert_eq!(semaphore.try_acquire_many(0).unwrap().count(), 0);
     semaphore.release_many(2);
     sites.iter().for_each(Site::settle);
@@ -79,7 +88,7 @@ fn those_behind_one_who_gives_up_go_on() {
         let theirs = Arc::clone(&semaphore);
         let many = sites[0].waiter(move || theirs.acquire_many(2).forget());
         let theirs = Arc::clone(&semaphore);
-        let late = sites[0].waiter(move || theirs.acquire_many_timeout(2, 5 * MOMENT).is_err());
+        let late = sites[0].waiter(move || theirs.acquire_many_timeout(2, SECOND).is_err());
         let theirs = Arc::clone(&semaphore);
         let few = sites[1].waiter(move || theirs.acquire().forget());
         match how {
@@ -90,6 +99,7 @@ fn those_behind_one_who_gives_up_go_on() {
             many.join().unwrap();
             semaphore.release();
         }
+        sites[0].play(|| advance(SECOND));
         assert!(late.join().unwrap());
         few.join().unwrap();
         assert_eq!((semaphore.available(), semaphore.waiting()), (0, 0));

@@ -1,24 +1,18 @@
-//! An OS thread whose hub is in its loop, so that green threads can be had there.
+//! An OS thread whose hub is in its loop, so that green threads can be had there, and time that
+//! passes while somebody waits for another OS thread.
 //!
-//! Knows nothing of what they do.
+//! Time is virtual on each hub, and passes only where a test says so. Knows nothing of what green
+//! threads do.
 
-use std::{
-    any::Any,
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{any::Any, sync::mpsc, thread, time::Duration};
 
 use greenroom::{
     hub::{self, Remote, RemoteJoinHandle},
-    offload,
-    testing::wait_all_parked,
+    offload, spawn,
+    testing::{self, advance, wait_all_parked},
 };
 
-pub(crate) const MOMENT: Duration = Duration::from_millis(1);
-
-/// Never less than a wait for `MOMENT` that began before.
-pub(crate) const SEVERAL_MOMENTS: Duration = Duration::from_millis(3);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// The hub ends when this is dropped, once its green threads have.
 pub(crate) struct Site {
@@ -32,8 +26,10 @@ impl Site {
         let (sender, receiver) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let os_thread = thread::spawn(move || {
-            sender.send(hub::remote()).unwrap();
-            let _ = offload(move || ended.recv());
+            testing::run(move || {
+                sender.send(hub::remote()).unwrap();
+                let _ = offload(move || ended.recv());
+            });
         });
         let remote = receiver.recv().unwrap();
         Site { remote: Some(remote), end: Some(end), os_thread: Some(os_thread) }
@@ -86,10 +82,10 @@ fn pass_on(panic: Box<dyn Any + Send>) -> ! {
     std::panic::resume_unwind(panic)
 }
 
-/// Holds its OS thread, with all green threads on it, until so much time has passed.
-pub(crate) fn hold_up(time: Duration) {
-    let begin = Instant::now();
-    while begin.elapsed() < time {
-        std::hint::spin_loop();
-    }
+/// Lets so much time pass on this hub while `f` waits, and returns what came of it.
+pub(crate) fn while_time_passes<R: 'static>(time: Duration, f: impl FnOnce() -> R + 'static) -> R {
+    let waits = spawn(f);
+    advance(time);
+    assert!(waits.is_finished(), "it waits longer than {time:?}");
+    waits.join().unwrap()
 }

@@ -12,7 +12,7 @@ use greenroom::{
     Elapsed,
     fs::{self, File, OpenOptions, TryLockError},
     sleep, spawn,
-    testing::wait_all_parked,
+    testing::{advance, wait_all_parked},
     with_timeout, yield_now,
 };
 use rustix::io::ioctl_fionread;
@@ -91,8 +91,13 @@ const CALLS: [Call; 32] = [
     both!("remove_dir_all", |path| fs::remove_dir_all(path.join("a"))),
 ];
 
-/// Virtual time stands still while somebody waits for a helper, so this is real.
-const SHORT: Duration = Duration::from_millis(1);
+/// Runs `f` with a limit of time, which passes while it waits for a helper.
+fn out_of_time<R>(f: impl FnOnce() -> R) -> Result<R, Elapsed> {
+    let clock = spawn(|| advance(LONG));
+    let late = with_timeout(LONG, f);
+    clock.join().unwrap();
+    late
+}
 
 /// Waits until a helper has taken all that was written to a named pipe.
 fn until_taken(writer: &std::fs::File) {
@@ -125,7 +130,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "files::others_run_while_a_call_is_at_work",
         play: || {
-            on_each_backend(|| {
+            in_virtual_time(|| {
                 let folder = Folder::new();
                 let path = folder.fifo("fifo");
                 let theirs = path.clone();
@@ -137,7 +142,7 @@ pub(crate) const CASES: &[Case] = &[
                 });
                 for _ in 0..10 {
                     yield_now();
-                    sleep(Duration::from_micros(100));
+                    advance(LONG);
                     assert!(!reader.is_finished());
                 }
                 let mut writer = OpenOptions::new().write(true).open(path).unwrap();
@@ -269,13 +274,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "files::a_read_that_is_thrown_out_touches_no_buffer_and_goes_on",
         play: || {
-            on_each_backend(|| {
+            in_virtual_time(|| {
                 let folder = Folder::new();
                 let path = folder.fifo("fifo");
                 let both = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
                 let file = File::from(both.try_clone().unwrap());
                 let mut bytes = [7; 4];
-                let late = with_timeout(SHORT, || (&file).read(&mut bytes).unwrap());
+                let late = out_of_time(|| (&file).read(&mut bytes).unwrap());
                 assert_eq!(late, Err(Elapsed));
                 let mut writer = &both;
                 writer.write_all(b"lost").unwrap();
@@ -286,7 +291,7 @@ pub(crate) const CASES: &[Case] = &[
                 assert_eq!(&bytes, b"kept");
 
                 // While a call that was thrown out is at work, the std file is a duplicate.
-                let late = with_timeout(SHORT, || (&file).read(&mut bytes).unwrap());
+                let late = out_of_time(|| (&file).read(&mut bytes).unwrap());
                 assert_eq!(late, Err(Elapsed));
                 let before = open_fds();
                 let std = file.into_std().unwrap();

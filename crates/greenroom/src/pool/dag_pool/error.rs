@@ -49,6 +49,20 @@ impl<K> PropagateError<K> {
     }
 
     /// The key of the task that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::DagPool;
+    ///
+    /// let pool = DagPool::<_, ()>::new();
+    /// pool.spawn("culprit", [], |_| std::panic::resume_unwind(Box::new("no")))?;
+    /// pool.spawn("victim", ["culprit"], |_| Ok(()))?;
+    /// let error = pool.wait(["victim"]).unwrap_err();
+    /// assert_eq!(*error.key(), "culprit");
+    /// assert!(error.is_panic() && !error.is_killed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(&self) -> &K {
         &self.key
     }

@@ -46,6 +46,19 @@ impl<K: Clone + Eq + Hash, V> Results<K, V> {
     }
 
     /// The result for `key`, if it was asked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::pool::DagPool;
+    ///
+    /// let results = DagPool::preload([("one", 1), ("two", 2)]).waitall()?;
+    /// assert_eq!(**results.get("one").unwrap(), 1);
+    /// assert!(results.get("three").is_none());
+    /// assert_eq!((results.len(), results.is_empty()), (2, false));
+    /// assert_eq!(results.iter().map(|(_, n)| n).sum::<i32>(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&Rc<V>>
     where
         K: Borrow<Q>,

@@ -67,6 +67,19 @@ impl<T> TrySendError<T> {
     }
 
     /// True if there was no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::channel;
+    ///
+    /// let (sender, receiver) = channel::bounded(0);
+    /// let full = sender.try_send(1).unwrap_err();
+    /// assert!(full.is_full() && !full.is_disconnected());
+    /// assert_eq!(full.into_inner(), 1);
+    /// drop(receiver);
+    /// assert!(sender.try_send(2).unwrap_err().is_disconnected());
+    /// ```
     pub fn is_full(&self) -> bool {
         matches!(self, TrySendError::Full(_))
     }
@@ -86,6 +99,18 @@ impl<T> SendTimeoutError<T> {
     }
 
     /// True if the time was over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::sync::channel;
+    ///
+    /// let (sender, _receiver) = channel::bounded(0);
+    /// let late = sender.send_timeout(1, Duration::ZERO).unwrap_err();
+    /// assert!(late.is_timeout() && !late.is_disconnected());
+    /// assert_eq!(late.into_inner(), 1);
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, SendTimeoutError::Timeout(_))
     }

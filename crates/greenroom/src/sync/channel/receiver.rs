@@ -68,6 +68,20 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// If there is none: now, or for ever, because all senders are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::channel::{self, TryRecvError};
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.send(1)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Ok(1));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match self.channel.handover.try_take() {
@@ -113,6 +127,20 @@ impl<T> Receiver<T> {
     /// # Panics
     ///
     /// As [`recv`](Receiver::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Instant, sync::channel::{self, RecvTimeoutError}};
+    ///
+    /// let (sender, receiver) = channel::bounded(1);
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// sender.send(1)?;
+    /// assert_eq!(receiver.recv_deadline(deadline), Ok(1));
+    /// assert_eq!(receiver.recv_deadline(deadline), Err(RecvTimeoutError::Timeout));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_until(|| deadline.on_hub())
     }
@@ -139,6 +167,20 @@ impl<T> Receiver<T> {
     }
 
     /// Takes items until there are no more: waits for each, and ends when all senders are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenroom::sync::channel::unbounded();
+    /// (0..3).for_each(|n| sender.send(n).unwrap());
+    /// // Does not wait, and ends for now.
+    /// assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    /// sender.send(3)?;
+    /// drop(sender);
+    /// // Waits, and ends with the last sender.
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter::new(self)
     }
@@ -150,6 +192,20 @@ impl<T> Receiver<T> {
 
     /// Items in the channel. Those of senders who wait do not count, nor do those that were
     /// given to receivers who have not run yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenroom::sync::channel::bounded(2);
+    /// assert_eq!((receiver.len(), receiver.is_empty(), receiver.capacity()), (0, true, Some(2)));
+    /// sender.send(1)?;
+    /// sender.send(2)?;
+    /// assert_eq!((receiver.len(), receiver.is_full()), (2, true));
+    /// assert!(receiver.same_channel(&receiver.clone()) && !receiver.is_disconnected());
+    /// drop(sender);
+    /// assert!(receiver.is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.channel.len()
     }

@@ -66,6 +66,18 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The item: if there is none, or if all receivers are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::channel::{self, TrySendError};
+    ///
+    /// let (sender, receiver) = channel::bounded(1);
+    /// assert_eq!(sender.try_send(1), Ok(()));
+    /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+    /// drop(receiver);
+    /// assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+    /// ```
     #[inline]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         match self.channel.handover.try_put(item) {
@@ -110,6 +122,18 @@ impl<T> Sender<T> {
     /// # Panics
     ///
     /// As [`send`](Sender::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Instant, sync::channel::{self, SendTimeoutError}};
+    ///
+    /// let (sender, _receiver) = channel::bounded(1);
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert_eq!(sender.send_deadline(1, deadline), Ok(()));
+    /// assert_eq!(sender.send_deadline(2, deadline), Err(SendTimeoutError::Timeout(2)));
+    /// ```
     pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_until(item, || deadline.on_hub())
     }
@@ -138,6 +162,19 @@ impl<T> Sender<T> {
 
     /// Items in the channel. Those of senders who wait do not count, nor do those that were
     /// given to receivers who have not run yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenroom::sync::channel::bounded(1);
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.capacity()), (0, true, Some(1)));
+    /// sender.send(1)?;
+    /// assert_eq!((sender.len(), sender.is_full()), (1, true));
+    /// assert!(sender.same_channel(&sender.clone()) && !sender.is_disconnected());
+    /// drop(receiver);
+    /// assert!(sender.is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.channel.len()
     }

@@ -60,6 +60,20 @@ impl BoundedSemaphore {
     /// # Panics
     ///
     /// As [`acquire`](BoundedSemaphore::acquire), and if `count` is above the bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::BoundedSemaphore;
+    ///
+    /// let semaphore = BoundedSemaphore::new(3);
+    /// let two = semaphore.acquire_many(2);
+    /// assert_eq!((two.count(), semaphore.available(), semaphore.waiting()), (2, 1, 0));
+    /// assert!(semaphore.try_acquire_many(2).is_none());
+    /// let one = semaphore.try_acquire().unwrap();
+    /// drop((one, two));
+    /// assert_eq!(semaphore.available(), 3);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Permit<'_> {
@@ -103,6 +117,20 @@ impl BoundedSemaphore {
     /// # Panics
     ///
     /// If it would have to wait in a hub callback, or if `count` is above the bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::sync::BoundedSemaphore;
+    ///
+    /// let (semaphore, soon) = (BoundedSemaphore::new(2), Duration::from_millis(1));
+    /// let one = semaphore.acquire_timeout(soon)?;
+    /// assert!(semaphore.acquire_many_timeout(2, soon).is_err());
+    /// drop(one);
+    /// assert!(semaphore.acquire_many_timeout(2, soon).is_ok());
+    /// # Ok::<(), greenroom::Elapsed>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn acquire_many_timeout(
@@ -139,6 +167,16 @@ impl BoundedSemaphore {
     /// # Errors
     ///
     /// If not so many were forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::BoundedSemaphore::new(3);
+    /// semaphore.acquire_many(2).forget();
+    /// assert!(semaphore.release_many(3).is_err());
+    /// assert_eq!(semaphore.release_many(2), Ok(()));
+    /// assert_eq!(semaphore.available(), 3);
+    /// ```
     pub fn release_many(&self, count: usize) -> Result<(), TooManyReleased> {
         let forgotten = self.bound - self.permits.available() - self.permits.lent();
         if count > forgotten {

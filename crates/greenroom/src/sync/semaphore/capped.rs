@@ -81,6 +81,15 @@ impl CappedSemaphore {
     }
 
     /// Uses up a permit, if one is there that nobody waits for. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::CappedSemaphore::new(1, 2);
+    /// assert!(semaphore.try_acquire() && !semaphore.try_acquire());
+    /// assert!(semaphore.try_release() && semaphore.try_release() && !semaphore.try_release());
+    /// assert_eq!(semaphore.available(), 2);
+    /// ```
     pub fn try_acquire(&self) -> bool {
         let is_there = self.permits.try_take(1);
         if is_there {
@@ -99,6 +108,17 @@ impl CappedSemaphore {
     /// # Panics
     ///
     /// If it would have to wait in a hub callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::CappedSemaphore};
+    ///
+    /// let semaphore = CappedSemaphore::new(1, 1);
+    /// assert_eq!(semaphore.acquire_timeout(Duration::from_millis(1)), Ok(()));
+    /// assert_eq!(semaphore.acquire_timeout(Duration::from_millis(1)), Err(Elapsed));
+    /// ```
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
         self.permits.take_until(1, timeout)?;
         self.use_up();
@@ -114,6 +134,23 @@ impl CappedSemaphore {
     ///
     /// If it would have to wait in a hub callback; [`try_release`](CappedSemaphore::try_release)
     /// works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::CappedSemaphore, yield_now};
+    ///
+    /// let semaphore = Rc::new(CappedSemaphore::new(1, 1));
+    /// let theirs = Rc::clone(&semaphore);
+    /// let releases = spawn(move || theirs.release());
+    /// yield_now();
+    /// assert_eq!((semaphore.waiting(), semaphore.waiting_to_release()), (0, 1));
+    /// semaphore.acquire();
+    /// releases.join()?;
+    /// assert_eq!((semaphore.available(), semaphore.waiting_to_release()), (1, 0));
+    /// # Ok::<(), greenroom::JoinError>(())
+    /// ```
     #[track_caller]
     pub fn release(&self) {
         if !self.room.try_take(1)

@@ -130,6 +130,15 @@ impl Semaphore {
     }
 
     /// So many permits, if they are there and nobody waits. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::Semaphore::new(2);
+    /// assert!(semaphore.try_acquire_many(3).is_none());
+    /// assert_eq!(semaphore.try_acquire_many(2).unwrap().count(), 2);
+    /// assert_eq!((semaphore.available(), semaphore.waiting()), (2, 0));
+    /// ```
     #[inline]
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
         self.permits.try_acquire(count)
@@ -169,6 +178,18 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`acquire_timeout`](Semaphore::acquire_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::Semaphore};
+    ///
+    /// let (semaphore, soon) = (Semaphore::new(2), Duration::from_millis(1));
+    /// assert_eq!(semaphore.acquire_many_timeout(2, soon)?.count(), 2);
+    /// assert_eq!(semaphore.acquire_many_timeout(3, soon).err(), Some(Elapsed));
+    /// # Ok::<(), Elapsed>(())
+    /// ```
     #[inline]
     pub fn acquire_many_timeout(
         &self,
@@ -206,6 +227,14 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`release`](Semaphore::release).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::Semaphore::new(0);
+    /// semaphore.release_many(3);
+    /// assert_eq!(semaphore.available(), 3);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn release_many(&self, count: usize) {

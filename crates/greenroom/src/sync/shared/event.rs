@@ -116,6 +116,16 @@ impl<T> Event<T> {
     }
 
     /// True if a value was sent, and not reset since: then no wait waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = greenroom::sync::shared::Event::new();
+    /// assert!(!event.is_set() && event.try_get().is_none());
+    /// event.send(1)?;
+    /// assert!(event.is_set() && event.try_get() == Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_set(&self) -> bool {
         self.round().value.get().is_some()
     }
@@ -170,6 +180,20 @@ impl<T> Event<T> {
     ///
     /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
     /// or a kill; [`with`](Event::with) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Arc, thread};
+    /// use greenroom::sync::shared::Event;
+    ///
+    /// let event = Arc::new(Event::new());
+    /// let theirs = Arc::clone(&event);
+    /// let length = thread::spawn(move || theirs.wait_with(String::len));
+    /// event.send("four".to_string())?;
+    /// assert_eq!(length.join().unwrap(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn wait_with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         f(self.round().wait(None).expect("only a value ends this wait"))
@@ -187,6 +211,19 @@ impl<T: Clone> Event<T> {
     /// # Panics
     ///
     /// As [`wait_with`](Event::wait_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Arc, thread};
+    /// use greenroom::sync::shared::Event;
+    ///
+    /// let event = Arc::new(Event::new());
+    /// let theirs = Arc::clone(&event);
+    /// let sends = thread::spawn(move || theirs.send(7).is_ok());
+    /// assert_eq!(event.wait(), 7);
+    /// assert!(sends.join().unwrap());
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> T {
         self.wait_with(T::clone)

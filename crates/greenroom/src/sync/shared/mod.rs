@@ -57,7 +57,8 @@
 //! process. Use `try_…` there.
 //!
 //! *Deadlocks.* A hub does not know who else could end such a wait. So while one lasts, its root is
-//! not told of a deadlock, and virtual time ([`testing`](crate::testing)) stands still.
+//! not told of a deadlock, and virtual time ([`testing`](crate::testing)) stands still unless
+//! [`testing::advance`](crate::testing::advance) lets it pass.
 //!
 //! *Forks.* A child does not have its parent's other OS threads. Waits that began in the parent
 //! panic in the child and say so. What other OS threads were using when the process forked, the

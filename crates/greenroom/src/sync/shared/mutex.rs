@@ -90,6 +90,14 @@ impl<T> Mutex<T> {
     /// # Errors
     ///
     /// If the lock is poisoned: the error has the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut number = greenroom::sync::shared::Mutex::new(1);
+    /// *number.get_mut().unwrap() += 1;
+    /// assert_eq!(number.into_inner().unwrap(), 2);
+    /// ```
     pub fn into_inner(self) -> LockResult<T> {
         self.value.into_inner()
     }
@@ -207,6 +215,21 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// True if somebody was unwound while they had the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Arc, thread};
+    /// use greenroom::sync::shared::Mutex;
+    ///
+    /// let number = Arc::new(Mutex::new(1));
+    /// let theirs = Arc::clone(&number);
+    /// let panics = thread::spawn(move || {
+    ///     let _guard = theirs.lock().unwrap();
+    ///     std::panic::resume_unwind(Box::new("halfway"));
+    /// });
+    /// assert!(panics.join().is_err() && number.is_poisoned());
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.value.is_poisoned()
     }

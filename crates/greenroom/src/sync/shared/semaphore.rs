@@ -63,6 +63,20 @@ impl Semaphore {
     ///
     /// If it would have to wait in a hub callback, or in a destructor that runs because of a panic
     /// or a kill; [`try_acquire`](Semaphore::try_acquire) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::shared::Semaphore;
+    ///
+    /// let semaphore = Semaphore::new(2);
+    /// let permit = semaphore.acquire();
+    /// assert_eq!((permit.count(), semaphore.available(), semaphore.waiting()), (1, 1, 0));
+    /// drop(permit);
+    /// assert_eq!(semaphore.available(), 2);
+    /// semaphore.acquire().forget();
+    /// assert_eq!(semaphore.available(), 1);
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Permit<'_> {
         self.acquire_many(1)
@@ -73,6 +87,14 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::shared::Semaphore::new(5);
+    /// let permits = semaphore.acquire_many(3);
+    /// assert_eq!((permits.count(), semaphore.available()), (3, 2));
+    /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Permit<'_> {
         let permit = self.try_acquire_many(count).or_else(|| match self.wait(count, None) {
@@ -98,6 +120,15 @@ impl Semaphore {
     }
 
     /// So many permits, if they are there and nobody waits. Never waits, and works anywhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::shared::Semaphore::new(2);
+    /// assert!(semaphore.try_acquire_many(3).is_none());
+    /// assert_eq!(semaphore.try_acquire_many(2).unwrap().count(), 2);
+    /// assert_eq!((semaphore.available(), semaphore.waiting()), (2, 0));
+    /// ```
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
         let is_lent = self.guarded.change(|permits, _| permits.try_take(count));
         is_lent.then(|| Permit { semaphore: self, count })
@@ -136,6 +167,18 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`acquire_timeout`](Semaphore::acquire_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::shared::Semaphore};
+    ///
+    /// let (semaphore, soon) = (Semaphore::new(2), Duration::from_millis(1));
+    /// assert_eq!(semaphore.acquire_many_timeout(2, soon)?.count(), 2);
+    /// assert_eq!(semaphore.acquire_many_timeout(3, soon).err(), Some(Elapsed));
+    /// # Ok::<(), Elapsed>(())
+    /// ```
     pub fn acquire_many_timeout(
         &self,
         count: usize,
@@ -174,6 +217,14 @@ impl Semaphore {
     /// # Panics
     ///
     /// As [`release`](Semaphore::release).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = greenroom::sync::shared::Semaphore::new(0);
+    /// semaphore.release_many(3);
+    /// assert_eq!(semaphore.available(), 3);
+    /// ```
     #[track_caller]
     pub fn release_many(&self, count: usize) {
         let fits = self.guarded.change(|permits, calls| permits.add(count, calls));

@@ -62,6 +62,18 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The item: if there is none, or if all receivers are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::sync::shared::channel::{self, TrySendError};
+    ///
+    /// let (sender, receiver) = channel::bounded(1);
+    /// assert_eq!(sender.try_send(1), Ok(()));
+    /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+    /// drop(receiver);
+    /// assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+    /// ```
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         self.channel.guarded.change(|handover, calls| handover.try_put(item, calls))
     }
@@ -101,6 +113,18 @@ impl<T> Sender<T> {
     /// # Panics
     ///
     /// As [`send`](Sender::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Instant, sync::shared::channel::{self, SendTimeoutError}};
+    ///
+    /// let (sender, _receiver) = channel::bounded(1);
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert_eq!(sender.send_deadline(1, deadline), Ok(()));
+    /// assert_eq!(sender.send_deadline(2, deadline), Err(SendTimeoutError::Timeout(2)));
+    /// ```
     pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_until(item, || Some(deadline.on_hub())).map_err(late)
     }
@@ -125,6 +149,19 @@ impl<T> Sender<T> {
 
     /// Items in the channel. Those of senders who wait do not count, nor do those that were
     /// given to receivers who have not run yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenroom::sync::shared::channel::bounded(1);
+    /// assert_eq!((sender.len(), sender.is_empty(), sender.capacity()), (0, true, Some(1)));
+    /// sender.send(1)?;
+    /// assert_eq!((sender.len(), sender.is_full()), (1, true));
+    /// assert!(sender.same_channel(&sender.clone()) && !sender.is_disconnected());
+    /// drop(receiver);
+    /// assert!(sender.is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.channel.guarded.look(Handover::len)
     }
