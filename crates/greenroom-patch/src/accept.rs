@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     ffi::c_int,
     os::fd::RawFd,
     sync::atomic::{AtomicU32, Ordering},
@@ -156,28 +157,24 @@ unsafe fn connect_green(
     if file::is_standard(fd) || users_wish(fd) != Ok(false) {
         return Green::Pass;
     }
-    let mut wait = Wait::blocking(here, fd, Interest::Write);
-    let mut under_way = false;
-    loop {
-        let attempt = Moment::begin(fd).and_then(|_moment| {
-            // SAFETY: libc's caller answers for the address.
-            unsafe { syscall!(SYS_connect, fd, address, length) }
-        });
-        match attempt {
+    let is_under_way = Cell::new(false);
+    let attempt = || {
+        let _moment = Moment::begin(fd)?;
+        // SAFETY: libc's caller answers for the address.
+        match unsafe { syscall!(SYS_connect, fd, address, length) } {
             // Asked once more, the kernel tells how the attempt ended, and settles it.
-            Err(Errno(libc::EINPROGRESS | libc::EALREADY)) => under_way = true,
-            Err(Errno(libc::EISCONN)) if under_way => return Ok(0).into(),
-            // The other's queue is full, of which our fd's readiness tells nothing.
-            Err(Errno::AGAIN) => match wait.pause() {
-                Ok(()) => continue,
-                Err(errno) => return Err(errno).into(),
-            },
-            done => return done.into(),
+            Err(Errno(libc::EINPROGRESS | libc::EALREADY)) => {
+                is_under_way.set(true);
+                Err(Errno::AGAIN)
+            }
+            Err(Errno(libc::EISCONN)) if is_under_way.get() => Ok(0),
+            done => done,
         }
-        match wait.once() {
-            Ok(()) => {}
-            Err(Errno::AGAIN) => return Err(Errno(libc::EINPROGRESS)).into(),
-            Err(errno) => return Err(errno).into(),
-        }
+    };
+    // If it was not begun, the other's queue is full, of which our fd's readiness tells nothing.
+    let wait = |wait: &mut Wait| if is_under_way.get() { wait.once() } else { wait.pause() };
+    match Wait::blocking(here, fd, Interest::Write).until_done_by(attempt, wait) {
+        Err(Errno::AGAIN) if is_under_way.get() => Err(Errno(libc::EINPROGRESS)).into(),
+        done => done.into(),
     }
 }

@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_uint};
+use std::ffi::{c_int, c_long, c_uint};
 
 use crate::raw::{Errno, Result};
 
@@ -51,6 +51,13 @@ impl Answer for c_uint {
 impl Answer for () {
     const FAILED: () = ();
     fn from_word(_: usize) {}
+}
+
+impl Answer for c_long {
+    const FAILED: c_long = -1;
+    fn from_word(word: usize) -> c_long {
+        word as c_long
+    }
 }
 
 impl Answer for isize {

@@ -29,6 +29,8 @@ mod messages;
 mod receive;
 mod send;
 mod sleep;
+
+mod lock;
 mod transfer;
 
 mod parts;

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     ffi::{c_int, c_uint},
     os::fd::RawFd,
     time::Duration,
@@ -133,41 +134,24 @@ unsafe fn splice_green(
     if standard || count == 0 || flags & libc::SPLICE_F_NONBLOCK != 0 {
         return Green::Pass;
     }
-    let mut ends = [
-        (from, Interest::Read, Wait::new(here, from, Interest::Read)),
-        (to, Interest::Write, Wait::new(here, to, Interest::Write)),
-    ];
-    loop {
-        let mut is_ready = true;
-        for (fd, interest, wait) in &mut ends {
-            match file::is_ready(*fd, *interest, Duration::ZERO) {
-                Ok(true) => {}
-                Ok(false) => {
-                    is_ready = false;
-                    if let Err(errno) = wait.once() {
-                        return Err(errno).into();
-                    }
-                }
-                Err(errno) => return Err(errno).into(),
-            }
-        }
-        if !is_ready {
-            continue;
+    let ends = [(from, Interest::Read), (to, Interest::Write)];
+    let not_ready = Cell::new(None);
+    let splice = || {
+        // Of one that is no file, the wait says so.
+        let is_late = |&(fd, interest)| file::is_ready(fd, interest, Duration::ZERO) != Ok(true);
+        not_ready.set(ends.iter().position(is_late));
+        if not_ready.get().is_some() {
+            return Err(Errno::AGAIN);
         }
         let flags = flags | libc::SPLICE_F_NONBLOCK;
         // SAFETY: libc's caller answers for the offsets.
-        let moved = unsafe { syscall!(SYS_splice, from, from_offset, to, to_offset, count, flags) };
-        match moved {
-            // Another was faster, or there is less room than the call wants.
-            Err(Errno::AGAIN) => {
-                if let Err(errno) = ends[1].2.pause() {
-                    return Err(errno).into();
-                }
-            }
-            done => {
-                here.count_call();
-                return done.into();
-            }
-        }
-    }
+        unsafe { syscall!(SYS_splice, from, from_offset, to, to_offset, count, flags) }
+    };
+    let mut waits = ends.map(|(fd, interest)| Wait::new(here, fd, interest));
+    // If both are ready, another was faster, or there is less room than the call wants.
+    let wait = |whole: &mut Wait| match not_ready.get() {
+        Some(place) => waits[place].once(),
+        None => whole.pause(),
+    };
+    Wait::new(here, to, Interest::Write).until_done_by(splice, wait).into()
 }

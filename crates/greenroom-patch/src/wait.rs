@@ -47,12 +47,22 @@ impl Wait {
     }
 
     /// Calls `op` until it does not say "would block"; in between waits for the fd.
+    pub(crate) fn until_done(&mut self, op: impl FnMut() -> Result) -> Result {
+        self.until_done_by(op, Wait::once)
+    }
+
+    /// As [`until_done`](Wait::until_done), but in between `wait` is called: for what is not told by the readiness
+    /// of this fd alone.
     ///
     /// Somebody whose data never ends gives way to others now and then.
-    pub(crate) fn until_done(&mut self, mut op: impl FnMut() -> Result) -> Result {
+    pub(crate) fn until_done_by(
+        &mut self,
+        mut op: impl FnMut() -> Result,
+        mut wait: impl FnMut(&mut Wait) -> Result<()>,
+    ) -> Result {
         loop {
             match op() {
-                Err(Errno::AGAIN) => self.once()?,
+                Err(Errno::AGAIN) => wait(self)?,
                 Err(Errno::INTR) => {}
                 Ok(word) => {
                     self.here.count_call();

@@ -33,6 +33,7 @@
 //! ```
 
 mod closing;
+mod lock;
 
 use std::{marker::PhantomData, os::fd::RawFd, time::Duration};
 

@@ -117,7 +117,9 @@ mod tests {
             ("README.md", "# A house\n\nIt stands at `/srv/house`.\n"),
             (tree::FEATURES, "rustix v1.1.6\nrustix feature \"event\"\n"),
         ]);
-        tree.add(retry::HOME, "//! The retry.\n\nfn a() {\n    loop { Errno::AGAIN }\n}\n");
+        for (_, home) in retry::HOMES {
+            tree.add(home, "//! The retry.\n\nfn a() {\n    loop { Errno::AGAIN }\n}\n");
+        }
         for door in doors::DOORS {
             tree.add(door.home, &format!("//! A door.\n\nfn a() {{ {} }}\n", door.needles[0]));
         }

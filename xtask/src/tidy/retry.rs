@@ -8,8 +8,11 @@ use super::{
     tree::Tree,
 };
 
-const WITHIN: [&str; 2] = ["crates/greenroom/src/", "crates/greenroom-patch/src/"];
-pub(super) const HOME: &str = "crates/greenroom/src/io/descriptor.rs";
+/// Each folder, and its one file that may.
+pub(super) const HOMES: [(&str, &str); 2] = [
+    ("crates/greenroom/src/", "crates/greenroom/src/io/descriptor.rs"),
+    ("crates/greenroom-patch/src/", "crates/greenroom-patch/src/wait.rs"),
+];
 
 /// The kernel's "not now", as rustix, std and libc spell it.
 const NOT_NOW: [&str; 4] = ["AGAIN", "EAGAIN", "WouldBlock", "WOULDBLOCK"];
@@ -24,20 +27,24 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(tree: &Tree) -> Vec<Finding> {
+    HOMES.iter().flat_map(|(folder, home)| check_folder(tree, folder, home)).collect()
+}
+
+fn check_folder(tree: &Tree, folder: &str, home: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut is_home_used = false;
-    for file in tree.rust().filter(|file| WITHIN.iter().any(|path| file.path.starts_with(path))) {
+    for file in tree.rust().filter(|file| file.path.starts_with(folder)) {
         let lines = retries(&file.rust.code);
-        if file.path == HOME {
+        if file.path == home {
             is_home_used = !lines.is_empty();
             continue;
         }
-        let message = format!("a retry loop of its own: only {HOME} has one");
+        let message = format!("a retry loop of its own: only {home} has one");
         found.extend(lines.iter().map(|line| Finding::new(&file.path, *line, &*message)));
     }
     if !is_home_used {
         let message = "no retry loop here: was it moved? xtask/src/tidy/retry.rs must know";
-        found.push(Finding::new(HOME, 1, message));
+        found.push(Finding::new(home, 1, message));
     }
     found
 }
@@ -85,15 +92,20 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_home_and_it_is_lived_in() {
+    fn there_is_one_home_in_each_folder_and_it_is_lived_in() {
         let text = "loop { Errno::AGAIN }";
-        let other = ["crates/greenroom/src/net/tcp.rs", "crates/greenroom-patch/src/read.rs"];
-        assert!(check(&Tree::sample(&[(HOME, text)])).is_empty());
-        assert_eq!(check(&Tree::sample(&[(HOME, text), (other[0], text)])).len(), 1);
-        assert_eq!(check(&Tree::sample(&[(HOME, text), (other[1], text)])).len(), 1);
-        assert_eq!(check(&Tree::sample(&[(HOME, "fn f() {}")])).len(), 1);
-        assert!(
-            check(&Tree::sample(&[(HOME, text), ("crates/greenroom-hub/a.rs", text)])).is_empty()
-        );
+        let others = ["crates/greenroom/src/net/tcp.rs", "crates/greenroom-patch/src/read.rs"];
+        let found = |more: &[(&str, &str)]| {
+            let mut files = HOMES.map(|(_, home)| (home, text)).to_vec();
+            files.retain(|(home, _)| more.iter().all(|(path, _)| path != home));
+            files.extend(more);
+            check(&Tree::sample(&files)).len()
+        };
+        assert_eq!(found(&[]), 0);
+        assert_eq!(found(&[("crates/greenroom-hub/a.rs", text)]), 0);
+        for ((_, home), other) in HOMES.into_iter().zip(others) {
+            assert_eq!(found(&[(other, text)]), 1, "{other}");
+            assert_eq!(found(&[(home, "fn f() {}")]), 1, "{home}");
+        }
     }
 }

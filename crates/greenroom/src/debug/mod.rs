@@ -19,6 +19,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+pub(crate) use dump::take;
 pub use dump::{Dump, ListenerInfo, ThreadInfo, TimerInfo, dump};
 pub use on_signal::{DumpOnSignal, dump_on_signal};
 pub(crate) use pulse::Pulse;
