@@ -14,7 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use url::Url;
 
 use crate::{
-    fetch::{Answer, Failure, Server},
+    failure::Failure,
+    fetch::{Answer, Server},
     frontier::Frontier,
     links,
     options::Options,

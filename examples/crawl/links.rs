@@ -4,7 +4,7 @@
 
 use url::Url;
 
-use crate::fetch::{Answer, Failure};
+use crate::{failure::Failure, fetch::Answer};
 
 /// The pages of the same site that an answer names, in its order.
 pub(crate) fn of(url: &Url, answer: &Result<Answer, Failure>) -> Vec<Url> {

@@ -15,6 +15,7 @@ mod options;
 mod crawl;
 mod frontier;
 
+mod failure;
 mod fetch;
 mod links;
 

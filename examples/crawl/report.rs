@@ -9,7 +9,7 @@ use procfs::process::Process;
 use serde_json::json;
 use url::Url;
 
-use crate::fetch::Failure;
+use crate::failure::Failure;
 
 /// Counts while the crawl runs.
 #[derive(Default)]

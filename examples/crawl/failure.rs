@@ -4,6 +4,8 @@
 
 use std::{fmt, io};
 
+use ureq::Error;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Failure {
     /// The network failed, or the deadline passed.
@@ -12,12 +14,23 @@ pub(crate) enum Failure {
     Truncated,
     /// The answer is larger than a page may be.
     Oversized,
-    /// What came is no head of an HTTP answer.
-    MalformedHead,
-    /// The body is not in chunks, though the head says so.
-    BadChunk,
+    /// What came is no answer of HTTP.
+    Malformed,
     /// The server said anything but 200.
     Status(u16),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Io(error) => error.into(),
+            Error::Timeout(_) => Failure::Io(io::ErrorKind::TimedOut),
+            Error::HostNotFound => Failure::Io(io::ErrorKind::NotFound),
+            Error::ConnectionFailed => Failure::Io(io::ErrorKind::ConnectionRefused),
+            Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => Failure::Oversized,
+            _ => Failure::Malformed,
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -37,8 +50,7 @@ impl fmt::Display for Failure {
             Failure::Io(kind) => kind.fmt(f),
             Failure::Truncated => f.write_str("truncated answer"),
             Failure::Oversized => f.write_str("oversized answer"),
-            Failure::MalformedHead => f.write_str("malformed headers"),
-            Failure::BadChunk => f.write_str("bad chunk"),
+            Failure::Malformed => f.write_str("malformed answer"),
             Failure::Status(status) => write!(f, "status {status}"),
         }
     }
