@@ -13,7 +13,7 @@
 //! | [`OnceCell`] | made by the first who needs it |
 //! | [`channel`] | items from senders to receivers, until one side is gone |
 //! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | work to do, and whether it is done |
-//! | [`Select`] | the first of several of these, of sockets and of ends of green threads |
+//! | [`Select`] | the first of several of these, of sockets, signals, and ends of threads and children |
 //!
 //! Between two waits a green thread has its OS thread to itself, so a [`Cell`](std::cell::Cell) or
 //! a [`RefCell`](std::cell::RefCell) is enough for whoever does not wait in between. A lock is for
