@@ -4,6 +4,7 @@
 //! be.
 
 mod answering;
+mod receiving_shared;
 mod source;
 
 use std::{fmt, io, os::fd::AsFd, process::ExitStatus, time::Duration};
@@ -12,12 +13,14 @@ use greenroom_hub::{Instant as HubInstant, Wake};
 
 use self::{
     answering::Asked,
+    receiving_shared::ReceivingShared,
     source::{Ending, Fd, Happening, Receiving, Sending, Source},
 };
 use super::{
     Event, after,
     channel::{Receiver, RecvError, SendError, Sender},
     refuse_unwinding,
+    shared::{self, refuse_orphaned},
 };
 use crate::{
     Elapsed, JoinError, JoinHandle,
@@ -32,7 +35,8 @@ use crate::{
     time::Instant,
 };
 
-const FOR_ANY: Blocked = Blocked::Call(&"the first of several things");
+const SEVERAL: &str = "the first of several things";
+const FOR_ANY: Blocked = Blocked::Call(&SEVERAL);
 
 /// Nobody has called.
 const NO_SOURCE: u32 = u32::MAX;
@@ -92,7 +96,8 @@ const NO_SOURCE: u32 = u32::MAX;
 ///
 /// # Cost
 ///
-/// An allocation for each thing, and two switches if it waits. An fd costs a system call to be asked, and
+/// An allocation for each thing, and two switches if it waits. Whoever selects 128 times in a row without having
+/// to wait gives way to the others once. An fd costs a system call to be asked, and
 /// two or three more if there is something to wait for.
 ///
 /// It stays on its OS thread:
@@ -165,6 +170,35 @@ impl<'a, R> Select<'a, R> {
         f: impl FnOnce(Result<T, RecvError>) -> R + 'a,
     ) -> Select<'a, R> {
         self.with(Receiving::new(receiver, f))
+    }
+
+    /// Receives an item that another OS thread may have sent, or hears that all senders are gone: from a
+    /// [`shared::channel`](super::shared::channel).
+    ///
+    /// While it waits, [forks and deadlocks](super::shared) are as with all that OS threads share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use greenroom::sync::{Event, Select, shared};
+    ///
+    /// let (sender, receiver) = shared::channel::bounded(1);
+    /// let stop = Event::<()>::new();
+    /// let os_thread = thread::spawn(move || sender.send("from afar"));
+    /// let first = Select::new()
+    ///     .recv_shared(&receiver, |item| item.ok())
+    ///     .event(&stop, |_| None)
+    ///     .wait();
+    /// assert_eq!(first, Some("from afar"));
+    /// os_thread.join().unwrap().unwrap();
+    /// ```
+    pub fn recv_shared<T: 'a>(
+        self,
+        receiver: &'a shared::channel::Receiver<T>,
+        f: impl FnOnce(Result<T, RecvError>) -> R + 'a,
+    ) -> Select<'a, R> {
+        self.with(ReceivingShared::new(receiver, f))
     }
 
     /// Sends an item, or hears that all receivers are gone and gets it back.
@@ -374,7 +408,7 @@ impl<'a, R> Select<'a, R> {
         );
         match self.choose(Some(None)) {
             Some(value) => value,
-            None => refuse_unwinding("the first of several things"),
+            None => refuse_unwinding(SEVERAL),
         }
     }
 
@@ -449,6 +483,10 @@ impl<'a, R> Select<'a, R> {
     /// `may_wait` is a deadline, or none.
     fn choose(mut self, may_wait: Option<Option<HubInstant>>) -> Option<R> {
         let local = local();
+        if may_wait.is_some() {
+            // What others send from outside of this hub may never end.
+            park::count_call(local);
+        }
         let mut chosen = self.find_ready(local).map(|index| (index, Chosen::Ready));
         if let Some(deadline) = may_wait {
             let mut may_wait = true;
@@ -486,6 +524,7 @@ impl<'a, R> Select<'a, R> {
             })
         });
         let end = match waited {
+            Ok(Wake::Orphaned) => waiting.refuse_orphaned(),
             Ok(_) => waiting.end(local),
             Err(Unwinding) => None,
         };
@@ -538,6 +577,12 @@ impl<R> Waiting<'_, '_, R> {
             None => self.sources[..self.entered].iter_mut().position(|source| source.has_spoken()),
         };
         self.called.map(|index| (index, Chosen::Called))
+    }
+
+    #[cold]
+    fn refuse_orphaned(&mut self) -> ! {
+        self.sources[..self.entered].iter_mut().for_each(|source| source.orphaned());
+        refuse_orphaned(SEVERAL);
     }
 }
 

@@ -285,7 +285,7 @@ fn a_wait_for_a_value_that_does_not_come_ends_with_its_time_or_its_thread() {
         assert_eq!(with_timeout(SECOND, || *cell.wait()), Err(Elapsed));
         killed.kill();
         assert!(killed.join().unwrap_err().is_killed());
-        let text = panic_of(|| drop(cell.get_or_init(|| *cell.wait())));
+        let text = panic_of(|| *cell.get_or_init(|| *cell.wait()));
         assert!(text.contains("waits for a value that it is to make"), "{text}");
         assert_nothing_left();
     });
