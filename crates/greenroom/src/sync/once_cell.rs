@@ -133,9 +133,8 @@ impl<T> OnceCell<T> {
     /// let port = Rc::new(OnceCell::new());
     /// let theirs = Rc::clone(&port);
     /// let client = spawn(move || *theirs.wait());
-    /// port.set(8080)?;
+    /// port.set(8080).unwrap();
     /// assert_eq!(client.join().unwrap(), 8080);
-    /// # Ok::<(), u16>(())
     /// ```
     #[track_caller]
     pub fn wait(&self) -> &T {
