@@ -12,7 +12,7 @@ use greenroom::{
     yield_now,
 };
 
-use crate::site::MOMENT;
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What a select came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
