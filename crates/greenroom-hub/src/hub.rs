@@ -2,7 +2,13 @@
 //!
 //! Decides nothing: what happens when is in `turn.rs`, and each part knows its own rules.
 
-use std::{io, ops::RangeInclusive, os::fd::RawFd, time::Duration};
+use std::{
+    io,
+    ops::RangeInclusive,
+    os::fd::RawFd,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use rustix::io::Errno;
 
@@ -403,6 +409,12 @@ impl<W: Waiter> Hub<W> {
     /// All waiters that may run, in the order in which they will.
     pub fn ready(&self) -> impl Iterator<Item = &W> {
         self.ready.iter()
+    }
+
+    /// Set whenever a waiter is queued, so that another OS thread can see, without a lock, whether
+    /// anybody may run: whoever knows how many may ([`ready`](Hub::ready)) sets or clears it anew.
+    pub fn queued_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(self.ready.pushed())
     }
 
     /// From now on, who runs next is drawn by `chance`.

@@ -2,7 +2,13 @@
 //!
 //! Never runs anyone, and never asks why a waiter is here.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{Stats, Waiter, Wake};
 
@@ -11,18 +17,26 @@ use crate::{Stats, Waiter, Wake};
 pub(crate) struct Ready<W> {
     queue: VecDeque<W>,
     chance: Option<Chance>,
+    /// Set by each push, for other OS threads to see.
+    pushed: Arc<AtomicBool>,
     /// Waits ended so far, by cause.
     counts: Stats,
 }
 
 impl<W> Ready<W> {
     pub(crate) fn new() -> Ready<W> {
-        Ready { queue: VecDeque::new(), chance: None, counts: Stats::default() }
+        let pushed = Arc::default();
+        Ready { queue: VecDeque::new(), chance: None, pushed, counts: Stats::default() }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, waiter: W) {
+        self.pushed.store(true, Ordering::Relaxed);
         self.queue.push_back(waiter);
+    }
+
+    pub(crate) fn pushed(&self) -> &Arc<AtomicBool> {
+        &self.pushed
     }
 
     #[inline]

@@ -17,7 +17,8 @@ pub use timeout::{Elapsed, with_deadline, with_timeout};
 
 /// A point in time, as [`std::time::Instant`] is, on the clock of this OS thread's hub.
 ///
-/// On a real hub that is the monotonic clock; in a test with virtual time, the virtual one.
+/// On a real hub that is the monotonic clock; in a test with virtual time, the virtual one. Arithmetic
+/// does not panic: it ends at the clock's zero, and at a time that never comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(HubInstant);
 
@@ -54,6 +55,17 @@ impl Instant {
     pub fn duration_since(&self, earlier: Instant) -> Duration {
         self.0.saturating_since(earlier.0)
     }
+
+    /// Time from `earlier` to here; `None` if `earlier` is later.
+    pub fn checked_duration_since(&self, earlier: Instant) -> Option<Duration> {
+        (earlier <= *self).then(|| self.duration_since(earlier))
+    }
+
+    /// Time from `earlier` to here; zero if `earlier` is later. The same as
+    /// [`duration_since`](Instant::duration_since).
+    pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
+        self.duration_since(earlier)
+    }
 }
 
 impl std::ops::Add<Duration> for Instant {
@@ -61,6 +73,21 @@ impl std::ops::Add<Duration> for Instant {
 
     fn add(self, rest: Duration) -> Instant {
         Instant(self.0 + rest)
+    }
+}
+
+impl std::ops::Sub<Duration> for Instant {
+    type Output = Instant;
+
+    fn sub(self, rest: Duration) -> Instant {
+        let nanos = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
+        Instant(HubInstant::from_nanos(self.0.as_nanos().saturating_sub(nanos)))
+    }
+}
+
+impl std::ops::SubAssign<Duration> for Instant {
+    fn sub_assign(&mut self, rest: Duration) {
+        *self = *self - rest;
     }
 }
 

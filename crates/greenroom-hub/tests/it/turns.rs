@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::Write,
     os::fd::AsRawFd,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -29,6 +30,21 @@ fn who_is_queued_runs_in_that_order() {
         let ready: Vec<_> = stage.hub.ready().map(Probe::name).collect();
         assert_eq!(ready, ["a", "b", "c"]);
         assert_eq!(stage.names(), ["a", "b", "c"]);
+    });
+}
+
+#[test]
+fn other_os_threads_can_see_that_somebody_was_queued() {
+    on_every_backend(|stage| {
+        let queued = stage.hub.queued_flag();
+        for how in [Hub::queue, |hub: &mut Hub<Probe>, probe| assert!(hub.call(probe))] {
+            queued.store(false, Ordering::Relaxed);
+            let probe = Probe::new("a");
+            assert!(!queued.load(Ordering::Relaxed));
+            how(&mut stage.hub, probe);
+            assert!(queued.load(Ordering::Relaxed));
+            assert_eq!(stage.names(), ["a"]);
+        }
     });
 }
 

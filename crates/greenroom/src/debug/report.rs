@@ -51,6 +51,7 @@ fn words(report: &Report) -> String {
             format!("green thread {name:?} ({id})")
         }
         Seen::Stack(Sample { thread: Some((id, None)), .. }) => format!("green thread {id}"),
+        Seen::Stack(Sample { is_root: true, .. }) => "the root".into(),
         Seen::Stack(_) => "a hub callback".into(),
         Seen::GaveWay => "somebody who gave way before its stack was seen".into(),
         Seen::Silent => "somebody who does not answer".into(),

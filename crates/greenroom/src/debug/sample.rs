@@ -18,7 +18,7 @@ use std::{
     mem, ptr,
     sync::{
         Once, OnceLock,
-        atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -38,8 +38,10 @@ pub(super) struct Sample {
     pub(super) frames: Vec<usize>,
     /// The green thread that ran; `None` if it was none.
     pub(super) thread: Option<(u64, Option<String>)>,
+    /// It was the root, and not in the loop.
+    pub(super) is_root: bool,
     /// The pulse of its hub; `None` if it has no hub any more.
-    pub(super) beats: Option<u64>,
+    pub(super) moves: Option<u64>,
 }
 
 static FRAMES: [AtomicUsize; FRAMES_MAX] = [const { AtomicUsize::new(0) }; FRAMES_MAX];
@@ -48,8 +50,9 @@ static NAME: [AtomicU8; NAME_MAX] = [const { AtomicU8::new(0) }; NAME_MAX];
 static NAME_LEN: AtomicUsize = AtomicUsize::new(0);
 /// The green thread's id plus one; zero for none.
 static ID: AtomicU64 = AtomicU64::new(0);
+static IS_ROOT: AtomicBool = AtomicBool::new(false);
 /// The pulse plus one; zero for none.
-static BEATS: AtomicU64 = AtomicU64::new(0);
+static MOVES: AtomicU64 = AtomicU64::new(0);
 
 /// What becomes of the question: the OS thread that is asked, or one of these.
 static QUESTION: AtomicI32 = AtomicI32::new(NONE);
@@ -117,8 +120,10 @@ fn collect() -> Sample {
         let name = String::from_utf8_lossy(&name).into_owned();
         (id, Some(name).filter(|name| !name.is_empty()))
     });
-    let beats = BEATS.load(Ordering::Acquire).checked_sub(1);
-    Sample { frames: frames.map(|frame| frame.load(Ordering::Relaxed)).collect(), thread, beats }
+    let frames = frames.map(|frame| frame.load(Ordering::Relaxed)).collect();
+    let is_root = IS_ROOT.load(Ordering::Acquire);
+    let moves = MOVES.load(Ordering::Acquire).checked_sub(1);
+    Sample { frames, thread, is_root, moves }
 }
 
 /// What SIGURG did before.
@@ -203,5 +208,7 @@ fn note_who_runs() {
         NAME_LEN.store(len, Ordering::Release);
         ID.store(fiber.map_or(0, |fiber| fiber.id() + 1), Ordering::Release);
     });
-    BEATS.store(existing().map_or(0, |local| local.pulse.beats() + 1), Ordering::Release);
+    let pulse = existing().map(|local| &local.pulse);
+    IS_ROOT.store(pulse.is_some_and(|pulse| pulse.is_of_root()), Ordering::Release);
+    MOVES.store(pulse.map_or(0, |pulse| pulse.look().moves + 1), Ordering::Release);
 }

@@ -31,12 +31,12 @@ pub(super) struct Suspect {
     pub(super) held: Duration,
     pub(super) pulse: Weak<Pulse>,
     /// The pulse as long as it is the same one who holds it.
-    pub(super) beats: u64,
+    pub(super) moves: u64,
 }
 
 impl Suspect {
     fn still_runs(&self) -> bool {
-        self.pulse.upgrade().is_some_and(|pulse| pulse.beats() == self.beats)
+        self.pulse.upgrade().is_some_and(|pulse| pulse.look().moves == self.moves)
     }
 }
 
@@ -74,7 +74,7 @@ impl Suspects {
                 let patient = now.saturating_since(since) < ANSWER_MAX;
                 match question.answer(patient) {
                     // It may have given way meanwhile, and another have answered.
-                    Ok(Some(sample)) if sample.beats == Some(suspect.beats) => {
+                    Ok(Some(sample)) if sample.moves == Some(suspect.moves) => {
                         self.tell(suspect, Seen::Stack(sample));
                     }
                     Ok(Some(_)) => self.tell(suspect, Seen::GaveWay),
@@ -115,7 +115,7 @@ mod tests {
     use crate::debug::report::channel;
 
     fn suspect() -> Suspect {
-        Suspect { tid: 7, held: Duration::from_millis(20), pulse: Weak::new(), beats: 1 }
+        Suspect { tid: 7, held: Duration::from_millis(20), pulse: Weak::new(), moves: 1 }
     }
 
     /// Everybody here has a hub that is gone, so nobody is asked.

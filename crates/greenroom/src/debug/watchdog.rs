@@ -17,7 +17,9 @@ use greenroom_hub::{Clock, Instant};
 
 use crate::{
     debug::{
-        Pulse, report, sample,
+        Pulse,
+        pulse::Look,
+        report, sample,
         suspects::{Suspect, Suspects},
     },
     hub::local::{Local, local},
@@ -35,11 +37,16 @@ pub struct Watchdog {
 }
 
 /// Reports every green thread and callback of this OS thread that runs for longer than `limit`
-/// without waiting: its name and its stack, on standard error, once each time.
+/// without waiting: its name and its stack, on standard error, once each time. A destructor that the loop runs
+/// is told of as a callback.
 ///
 /// While one runs, no other does. Who must compute for long yields now and then, or goes to
-/// [`offload`](crate::offload). The OS thread's own stack is not reported: what `main` computes, or
-/// waits for by other means than this crate's, holds everyone up as well, and nobody tells.
+/// [`offload`](crate::offload).
+///
+/// The OS thread's own stack, that of `main` mostly, holds everyone up as well while it computes, or waits by
+/// other means than this crate's. It is reported if somebody has been ready to run all that time: one that it has
+/// spawned or woken, or that it left behind when its own last wait was over. What nobody has looked for is
+/// not known: fds that have become ready since, deadlines that have passed, and what other OS threads have sent.
 ///
 /// Each hub is watched by itself, on its own OS thread's call of this; those that hang at the same
 /// time are all reported. If somebody gives way before its stack was seen, or its OS thread does not
@@ -104,7 +111,7 @@ fn watch_local(local: &Local, limit: Duration) -> Watchdog {
         tid: rustix::thread::gettid().as_raw_nonzero().get(),
         pulse: Arc::downgrade(&local.pulse),
         limit,
-        beats: local.pulse.beats(),
+        moves: local.pulse.look().moves,
         since: Clock::monotonic().now(),
         told: false,
     });
@@ -137,8 +144,8 @@ struct Watched {
     tid: i32,
     pulse: Weak<Pulse>,
     limit: Duration,
-    /// The pulse as it was seen last, and since when.
-    beats: u64,
+    /// The pulse as it was seen last, and since when the loop is held like that.
+    moves: u64,
     since: Instant,
     told: bool,
 }
@@ -206,18 +213,17 @@ impl Watchman {
 impl Watched {
     /// Who has held the loop for longer than may be, if that is not told yet.
     fn look(&mut self, now: Instant) -> Option<Suspect> {
-        let beats = self.pulse.upgrade()?.beats();
-        if beats != self.beats {
-            (self.beats, self.since, self.told) = (beats, now, false);
+        let Look { moves, is_held } = self.pulse.upgrade()?.look();
+        if moves != self.moves || !is_held {
+            (self.moves, self.since, self.told) = (moves, now, false);
             return None;
         }
         let held = now.saturating_since(self.since);
-        let somebody_runs = beats % 2 == 1;
-        if !somebody_runs || self.told || held < self.limit {
+        if self.told || held < self.limit {
             return None;
         }
         self.told = true;
-        Some(Suspect { tid: self.tid, held, pulse: Weak::clone(&self.pulse), beats })
+        Some(Suspect { tid: self.tid, held, pulse: Weak::clone(&self.pulse), moves })
     }
 }
 

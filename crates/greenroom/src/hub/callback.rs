@@ -176,9 +176,7 @@ impl Callback {
 
 /// Calls a function on the root's stack. A panic is told, and the loop goes on.
 fn call(local: &Local, function: impl FnOnce(), who: &Callback) -> Result<(), ()> {
-    local.pulse.beat();
     let outcome = local.as_callback(function);
-    local.pulse.beat();
     outcome.map_err(|payload| local.tell_panic(format_args!("{who}"), payload))
 }
 
@@ -436,7 +434,9 @@ pub(super) fn add(
 pub(crate) fn cancel_all(local: &Local) -> usize {
     let callbacks = all(local);
     for callback in &callbacks {
+        local.pulse.beat();
         callback.end_in_loop(local);
+        local.pulse.beat();
     }
     callbacks.len()
 }

@@ -164,6 +164,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
     let limit = limit_from_env()?;
     let hub = Hub::new(backend, clock)?;
     let now = hub.now();
+    let pulse = Pulse::new(hub.queued_flag());
     let local = Local {
         hub: RefCell::new(hub),
         threads: RefCell::default(),
@@ -180,7 +181,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         closings: RefCell::default(),
         holders: Cell::new(None),
         quiet: RefCell::default(),
-        pulse: Pulse::new(),
+        pulse,
         draws: RefCell::new(Chance::from_seed(0)),
         errno: ErrnoPlace::of_this_os_thread(),
         end: End::new(),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use greenroom_hub::{Instant, Readiness, SourceKey, Wake};
+use greenroom_hub::{Instant, ListenerKey, Readiness, SourceKey, Wake};
 use rustix::{event::Timespec, io::Errno};
 
 use crate::{
@@ -268,6 +268,27 @@ impl<F: AsFd> Descriptor<F> {
         }
     }
 
+    /// For waits on several things at once: the fd has said "would block", and `waiter` is to be called when it
+    /// would no more.
+    pub(crate) fn listen(&self, interest: Interest, waiter: Waiter) -> io::Result<ListenerKey> {
+        let local = try_local()?;
+        let key = self.attach(local)?;
+        let mut hub = local.hub.borrow_mut();
+        hub.exhaust(key, interest);
+        let listener = hub.listen(key, interest, waiter);
+        drop(hub);
+        listener.map_err(|error| ListenError::of_current(error).into())
+    }
+
+    fn attach(&self, local: &Local) -> io::Result<SourceKey> {
+        if let Some(key) = self.place.0.get() {
+            return Ok(key);
+        }
+        let key = local.hub.borrow_mut().attach(self.file.as_fd().as_raw_fd())?;
+        self.place.0.set(Some(key));
+        Ok(key)
+    }
+
     fn refuse_wait_if_nonblocking(&self) -> io::Result<()> {
         if self.is_nonblocking() { Err(Errno::AGAIN.into()) } else { Ok(()) }
     }
@@ -284,17 +305,8 @@ impl<F: AsFd> Descriptor<F> {
         let local = try_local()?;
         let deadline = limit.deadline(local);
         let fd = self.file.as_fd();
-        let mut hub = local.hub.borrow_mut();
-        let key = match self.place.0.get() {
-            Some(key) => key,
-            None => {
-                let key = hub.attach(fd.as_raw_fd())?;
-                self.place.0.set(Some(key));
-                key
-            }
-        };
-        hub.exhaust(key, interest);
-        drop(hub);
+        let key = self.attach(local)?;
+        local.hub.borrow_mut().exhaust(key, interest);
         let source = Source::Attached(key, fd.as_raw_fd());
         let end = park::until_ready(source, interest, deadline);
         // In a destructor there is one look as well, so that it cannot block for ever.

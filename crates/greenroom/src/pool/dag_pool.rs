@@ -41,7 +41,7 @@ pub use wait::WaitEach;
 /// keys.
 ///
 /// A clone is the same pool. Dropping all of them lets tasks that run, or can, run on. Keys are
-/// compared, hashed and copied while the pool is looked at, so none of that may use the pool. A task
+/// compared, hashed, copied and dropped while the pool is looked at, so none of that may use the pool. A task
 /// that owns a clone of its pool and never comes to run keeps the pool in memory.
 ///
 /// It stays on its OS thread:
@@ -353,8 +353,8 @@ where
         self.shared.graph.borrow().keys_waiting()
     }
 
-    /// Those keys that a task needs and that have no results yet. Empty if it waits for none, or if
-    /// there is no such task.
+    /// Those keys that a task needs and that have no results yet. Empty if it waits for none, has ended
+    /// itself, or if there is no such task.
     ///
     /// # Examples
     ///

@@ -375,11 +375,15 @@ impl GreenPool {
         T: 'static,
     {
         let handle = start(self.slots.lend(), f);
-        let lent = Lent { pool: self, handle: &handle };
+        self.wait_lent(&handle);
+        handle
+    }
+
+    /// Waits for the end of a child that has this member's slot.
+    pub(super) fn wait_lent<T>(&self, handle: &JoinHandle<T>) {
+        let lent = Lent { pool: self, handle };
         let waited = lent.handle.wait_end();
         debug_assert!(waited.is_ok(), "whoever unwinds from a panic lends nothing");
-        drop(lent);
-        handle
     }
 }
 

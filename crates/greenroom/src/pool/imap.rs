@@ -21,8 +21,10 @@ use crate::{
 ///
 /// Asking for the next result starts as many members as there are slots and items, then waits for
 /// the one whose turn it is. Whoever is killed or out of time in that wait loses nothing: the next
-/// call waits for the same result. In a destructor that runs because of a panic it gives results
-/// that are there already, and `None` otherwise.
+/// call waits for the same result. Only a *member of the pool* that asks while it is full, and so lends
+/// its slot to the item's thread, has that killed when it is thrown out; the next call says so. In a
+/// destructor that runs because of a panic it gives results that are there already, and `None`
+/// otherwise.
 ///
 /// Dropping it early kills the members that are still at it, since nobody will want their results:
 /// they unwind at their next wait, and their slots are free again then. Under `panic = "abort"`,
@@ -103,12 +105,15 @@ where
         }
     }
 
-    /// The pool is full, and its member asks: [`GreenPool::spawn`] lends that one's slot.
+    /// The pool is full, and its member asks, who lends its slot as with [`GreenPool::spawn`]. The handle is in
+    /// its place before the wait: whoever is thrown out of that is told of the kill later, and misses no item.
     #[cold]
     #[track_caller]
     fn start_lent(&mut self) {
         let member = self.member();
-        self.results.push_back(self.pool.spawn(member));
+        let slot = self.pool.slots().lend();
+        self.results.push_back(green_pool::start(slot, member));
+        self.pool.wait_lent(self.results.back().expect("it has just been put there"));
     }
 
     fn member(&mut self) -> impl FnOnce() -> T + use<I, F, T> + 'static {

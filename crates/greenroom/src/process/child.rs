@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use greenroom_hub::ListenerKey;
 use rustix::{
     io::Errno,
     process::{self as kernel, Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
@@ -19,6 +20,7 @@ use crate::{
     process::unwaited,
     scope,
     signal::Signal,
+    thread::Waiter,
 };
 
 /// A child process.
@@ -293,6 +295,11 @@ impl Child {
             }
         };
         Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    /// For waits on several things at once: [`try_wait`](Child::try_wait) has found it alive.
+    pub(crate) fn listen_for_end(&mut self, waiter: Waiter) -> io::Result<ListenerKey> {
+        self.end()?.listen(Interest::Read, waiter)
     }
 
     fn wait_within(&mut self, timeout: Option<Duration>) -> io::Result<ExitStatus> {

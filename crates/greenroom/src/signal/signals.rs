@@ -7,18 +7,22 @@ use std::{
     borrow::Borrow,
     cell::Cell,
     io,
-    os::{fd::BorrowedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     process,
     time::Duration,
 };
 
+use greenroom_hub::ListenerKey;
 use rustix::io::Errno;
 
 use crate::{
     hub::local::existing,
     io::{Descriptor, Interest},
     signal::{Signal, catch::Catch},
-    thread::park,
+    thread::{Waiter, park},
 };
 
 /// Hears signals from when it is made until it is dropped. What comes while nobody waits is kept, one
@@ -198,13 +202,34 @@ impl Signals {
         Iter { signals: self }
     }
 
-    fn next_within(&self, timeout: Option<Duration>) -> io::Result<Signal> {
-        if process::id() != self.process {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "these signals are a parent process's; a forked child has to make its own",
-            ));
+    /// For waits on several things at once: what has come, if anything has.
+    pub(crate) fn heard(&self) -> io::Result<Option<Signal>> {
+        self.refuse_in_child()?;
+        if let Some(signal) = self.try_next() {
+            return Ok(Some(signal));
         }
+        // A handler sets its flag and then rings: once the bell is silent, the flags tell all.
+        while silence(self.bell.file().as_fd()).is_ok() {}
+        Ok(self.try_next())
+    }
+
+    /// For waits on several things at once: nothing was [`heard`](Signals::heard).
+    pub(crate) fn listen_for_next(&self, waiter: Waiter) -> io::Result<ListenerKey> {
+        self.bell.listen(Interest::Read, waiter)
+    }
+
+    fn refuse_in_child(&self) -> io::Result<()> {
+        if process::id() == self.process {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "these signals are a parent process's; a forked child has to make its own",
+        ))
+    }
+
+    fn next_within(&self, timeout: Option<Duration>) -> io::Result<Signal> {
+        self.refuse_in_child()?;
         if let Some(local) = existing() {
             park::count_call(local);
         }

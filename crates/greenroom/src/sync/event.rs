@@ -201,6 +201,36 @@ impl<T> Event<T> {
         f(self.round().wait(None).expect("only a value ends this wait"))
     }
 
+    /// As [`wait_with`](Event::wait_with), but for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_timeout`](Event::wait_timeout); `f` is dropped uncalled.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a hub callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::Event};
+    ///
+    /// let (event, soon) = (Event::new(), Duration::from_millis(1));
+    /// assert_eq!(event.wait_with_timeout(soon, String::len), Err(Elapsed));
+    /// event.send("four".to_string())?;
+    /// assert_eq!(event.wait_with_timeout(soon, String::len), Ok(4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_with_timeout<R>(
+        &self,
+        timeout: Duration,
+        f: impl FnOnce(&T) -> R,
+    ) -> Result<R, Elapsed> {
+        self.round().wait(Some(after(timeout))).map(f).ok_or(Elapsed)
+    }
+
     pub(super) fn round(&self) -> Rc<Round<T>> {
         Rc::clone(&self.round.borrow())
     }
@@ -253,7 +283,7 @@ impl<T: Clone> Event<T> {
     /// assert_eq!(event.wait_timeout(Duration::from_millis(1)), Err(Elapsed));
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<T, Elapsed> {
-        self.round().wait(Some(after(timeout))).cloned().ok_or(Elapsed)
+        self.wait_with_timeout(timeout, T::clone)
     }
 
     /// A clone of the value, if it was sent. Never waits.

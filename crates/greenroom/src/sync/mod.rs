@@ -13,7 +13,7 @@
 //! | [`OnceCell`] | made by the first who needs it |
 //! | [`channel`] | items from senders to receivers, until one side is gone |
 //! | [`Queue`], [`LifoQueue`], [`PriorityQueue`] | work to do, and whether it is done |
-//! | [`Select`] | the first of several of these, of sockets and of ends of green threads |
+//! | [`Select`] | the first of several of these, of sockets, signals, and ends of threads and children |
 //!
 //! Between two waits a green thread has its OS thread to itself, so a [`Cell`](std::cell::Cell) or
 //! a [`RefCell`](std::cell::RefCell) is enough for whoever does not wait in between. A lock is for
@@ -32,8 +32,8 @@
 //! to have goes to the next. Calls with a timeout of their own do the same and return.
 //!
 //! *Hub callbacks* may not wait: a call that would have to panics, and says so. What never waits
-//! may be called there, and anywhere else: `try_…`, `is_…`, `send`, `release`, `notify_…`, and
-//! dropping a guard.
+//! may be called there, and anywhere else: `try_…`, `is_…`, `notify_…`, dropping a guard, and what
+//! says so of itself, such as [`Event::send`] and [`Semaphore::release`].
 //!
 //! *In a destructor that runs because of a panic or a kill* nothing waits either. What need not
 //! wait works; what has a timeout of its own is late at once. What could only wait panics, unless

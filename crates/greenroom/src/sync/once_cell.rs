@@ -6,10 +6,14 @@ use std::{
     cell::{self, Cell},
     convert::Infallible,
     fmt,
+    time::Duration,
 };
 
-use super::refuse_unwinding;
-use crate::thread::{Blocked, holder::Holder, park::Unwinding, wait_queue::WaitQueue};
+use super::{after, refuse_unwinding};
+use crate::{
+    Elapsed,
+    thread::{Blocked, holder::Holder, park::Unwinding, wait_queue::WaitQueue},
+};
 
 /// A cell that is set once, with the methods of [`std::sync::OnceLock`], for the green threads of
 /// one OS thread.
@@ -17,7 +21,7 @@ use crate::thread::{Blocked, holder::Holder, park::Unwinding, wait_queue::WaitQu
 /// [`get_or_init`](OnceCell::get_or_init) makes the value if there is none; others who want it
 /// meanwhile wait until it is there. If whoever makes it panics, fails, is killed or thrown out by
 /// [`with_timeout`](crate::with_timeout), whoever waits longest makes it, with its own function:
-/// FIFO.
+/// FIFO. [`wait`](OnceCell::wait) is for those who cannot make it.
 ///
 /// A thread that is killed while it waits leaves the queue; if it was just to make the value, the
 /// next one does.
@@ -51,7 +55,10 @@ pub struct OnceCell<T> {
     value: cell::OnceCell<T>,
     /// Who makes the value. Nobody, once it is there.
     maker: Cell<Holder>,
+    /// Those who would make it, should it come to that.
     queue: WaitQueue,
+    /// Those who leave that to others.
+    lookers: WaitQueue,
 }
 
 impl<T> OnceCell<T> {
@@ -61,6 +68,7 @@ impl<T> OnceCell<T> {
             value: cell::OnceCell::new(),
             maker: Cell::new(Holder::Nobody),
             queue: WaitQueue::new(),
+            lookers: WaitQueue::new(),
         }
     }
 
@@ -101,7 +109,73 @@ impl<T> OnceCell<T> {
     /// assert_eq!(cell.get(), Some(&1));
     /// ```
     pub fn set(&self, value: T) -> Result<(), T> {
-        if self.maker.get() == Holder::Nobody { self.value.set(value) } else { Err(value) }
+        if self.maker.get() != Holder::Nobody {
+            return Err(value);
+        }
+        self.value.set(value)?;
+        self.lookers.call_all();
+        Ok(())
+    }
+
+    /// Waits until somebody else has set or made the value. Makes none itself.
+    ///
+    /// # Panics
+    ///
+    /// If this thread is the one that makes the value. If it would have to wait in a hub callback, or in a
+    /// destructor that runs because of a panic or a kill; [`get`](OnceCell::get) works there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use greenroom::{spawn, sync::OnceCell};
+    ///
+    /// let port = Rc::new(OnceCell::new());
+    /// let theirs = Rc::clone(&port);
+    /// let client = spawn(move || *theirs.wait());
+    /// port.set(8080).unwrap();
+    /// assert_eq!(client.join().unwrap(), 8080);
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) -> &T {
+        match self.look(None) {
+            Ok(value) => value,
+            Err(Elapsed) => refuse_unwinding("a value"),
+        }
+    }
+
+    /// As [`wait`](OnceCell::wait), for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there is none in time: at once in a destructor that runs because of a panic or a kill.
+    ///
+    /// # Panics
+    ///
+    /// If this thread is the one that makes the value. If it would have to wait in a hub callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{Elapsed, sync::OnceCell};
+    ///
+    /// let cell = OnceCell::<u8>::new();
+    /// assert_eq!(cell.wait_timeout(Duration::from_millis(1)), Err(Elapsed));
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<&T, Elapsed> {
+        self.look(Some(timeout))
+    }
+
+    #[track_caller]
+    fn look(&self, timeout: Option<Duration>) -> Result<&T, Elapsed> {
+        if self.value.get().is_none() {
+            self.maker.get().refuse_me("waits for a value that it is to make");
+            // Whatever ended the wait, what counts is whether the value is there.
+            let _ = self.lookers.wait(Blocked::Call(&"a value"), timeout.map(after), || ());
+        }
+        self.value.get().ok_or(Elapsed)
     }
 
     /// The value; if it is not there, `f` makes it, or somebody else's function does while this
@@ -203,6 +277,7 @@ impl<T> OnceCell<T> {
         if self.value.get().is_some() {
             self.maker.set(Holder::Nobody);
             self.queue.call_all();
+            self.lookers.call_all();
             return;
         }
         self.maker.set(Holder::Called);

@@ -3,22 +3,31 @@
 //! Knows sources by what they can be asked; what they are is theirs. Decides which is taken if several could
 //! be.
 
+mod answering;
+mod receiving_shared;
 mod source;
 
-use std::{fmt, os::fd::AsFd, time::Duration};
+use std::{fmt, io, os::fd::AsFd, process::ExitStatus, time::Duration};
 
-use greenroom_hub::Instant as HubInstant;
+use greenroom_hub::{Instant as HubInstant, Wake};
 
-use self::source::{Ending, Fd, Happening, Receiving, Sending, Source};
+use self::{
+    answering::Asked,
+    receiving_shared::ReceivingShared,
+    source::{Ending, Fd, Happening, Receiving, Sending, Source},
+};
 use super::{
     Event, after,
     channel::{Receiver, RecvError, SendError, Sender},
     refuse_unwinding,
+    shared::{self, refuse_orphaned},
 };
 use crate::{
     Elapsed, JoinError, JoinHandle,
     hub::local::{Local, local},
     io::Interest,
+    process::Child,
+    signal::{Signal, Signals},
     thread::{
         Blocked, control,
         park::{self, Unwinding},
@@ -26,7 +35,8 @@ use crate::{
     time::Instant,
 };
 
-const FOR_ANY: Blocked = Blocked::Call(&"the first of several things");
+const SEVERAL: &str = "the first of several things";
+const FOR_ANY: Blocked = Blocked::Call(&SEVERAL);
 
 /// Nobody has called.
 const NO_SOURCE: u32 = u32::MAX;
@@ -86,7 +96,8 @@ const NO_SOURCE: u32 = u32::MAX;
 ///
 /// # Cost
 ///
-/// An allocation for each thing, and two switches if it waits. An fd costs a system call to be asked, and
+/// An allocation for each thing, and two switches if it waits. Whoever selects 128 times in a row without having
+/// to wait gives way to the others once. An fd costs a system call to be asked, and
 /// two or three more if there is something to wait for.
 ///
 /// It stays on its OS thread:
@@ -159,6 +170,35 @@ impl<'a, R> Select<'a, R> {
         f: impl FnOnce(Result<T, RecvError>) -> R + 'a,
     ) -> Select<'a, R> {
         self.with(Receiving::new(receiver, f))
+    }
+
+    /// Receives an item that another OS thread may have sent, or hears that all senders are gone: from a
+    /// [`shared::channel`](super::shared::channel).
+    ///
+    /// While it waits, [forks and deadlocks](super::shared) are as with all that OS threads share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use greenroom::sync::{Event, Select, shared};
+    ///
+    /// let (sender, receiver) = shared::channel::bounded(1);
+    /// let stop = Event::<()>::new();
+    /// let os_thread = thread::spawn(move || sender.send("from afar"));
+    /// let first = Select::new()
+    ///     .recv_shared(&receiver, |item| item.ok())
+    ///     .event(&stop, |_| None)
+    ///     .wait();
+    /// assert_eq!(first, Some("from afar"));
+    /// os_thread.join().unwrap().unwrap();
+    /// ```
+    pub fn recv_shared<T: 'a>(
+        self,
+        receiver: &'a shared::channel::Receiver<T>,
+        f: impl FnOnce(Result<T, RecvError>) -> R + 'a,
+    ) -> Select<'a, R> {
+        self.with(ReceivingShared::new(receiver, f))
     }
 
     /// Sends an item, or hears that all receivers are gone and gets it back.
@@ -252,7 +292,7 @@ impl<'a, R> Select<'a, R> {
     pub fn readable(
         self,
         fd: &'a impl AsFd,
-        f: impl FnOnce(std::io::Result<()>) -> R + 'a,
+        f: impl FnOnce(io::Result<()>) -> R + 'a,
     ) -> Select<'a, R> {
         self.with(Fd::new(fd.as_fd(), Interest::Read, f))
     }
@@ -276,9 +316,67 @@ impl<'a, R> Select<'a, R> {
     pub fn writable(
         self,
         fd: &'a impl AsFd,
-        f: impl FnOnce(std::io::Result<()>) -> R + 'a,
+        f: impl FnOnce(io::Result<()>) -> R + 'a,
     ) -> Select<'a, R> {
         self.with(Fd::new(fd.as_fd(), Interest::Write, f))
+    }
+
+    /// Waits for a child process to end, as [`Child::wait`](crate::process::Child::wait) does and with its errors,
+    /// but leaves its standard input open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenroom::{process::Command, sync::Select};
+    ///
+    /// let mut child = Command::new("sleep").arg("1000").spawn()?;
+    /// let select = Select::new().child(&mut child, |status| status.map(|status| status.code()));
+    /// assert!(select.wait_timeout(Duration::from_millis(1)).is_err());
+    /// child.kill()?;
+    /// assert_eq!(Select::new().child(&mut child, Result::unwrap).wait().code(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn child(
+        self,
+        child: &'a mut Child,
+        f: impl FnOnce(io::Result<ExitStatus>) -> R + 'a,
+    ) -> Select<'a, R> {
+        self.with(Asked::new(child, f))
+    }
+
+    /// Waits for the next signal, as [`Signals::wait`](crate::signal::Signals::wait) does and with its errors.
+    ///
+    /// If a signal comes and somebody else takes it first, by [`try_next`](crate::signal::Signals::try_next), this waits
+    /// on, at the end of the other queues.
+    ///
+    /// # Examples
+    ///
+    /// A server that stops when it is told to:
+    ///
+    /// ```
+    /// use greenroom::{signal::{Signal, Signals}, sync::{Select, channel}};
+    /// use rustix::process::{Signal as ToSend, getpid, kill_process};
+    ///
+    /// let signals = Signals::new([Signal::TERM])?;
+    /// let (_sender, requests) = channel::unbounded::<u8>();
+    /// kill_process(getpid(), ToSend::TERM)?;
+    /// let request = Select::new()
+    ///     .recv(&requests, |request| request.ok())
+    ///     .signal(&signals, |signal| {
+    ///         assert_eq!(signal.ok(), Some(Signal::TERM));
+    ///         None
+    ///     })
+    ///     .wait();
+    /// assert_eq!(request, None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn signal(
+        self,
+        signals: &'a Signals,
+        f: impl FnOnce(io::Result<Signal>) -> R + 'a,
+    ) -> Select<'a, R> {
+        self.with(Asked::new(signals, f))
     }
 
     // The wait.
@@ -310,7 +408,7 @@ impl<'a, R> Select<'a, R> {
         );
         match self.choose(Some(None)) {
             Some(value) => value,
-            None => refuse_unwinding("the first of several things"),
+            None => refuse_unwinding(SEVERAL),
         }
     }
 
@@ -385,9 +483,17 @@ impl<'a, R> Select<'a, R> {
     /// `may_wait` is a deadline, or none.
     fn choose(mut self, may_wait: Option<Option<HubInstant>>) -> Option<R> {
         let local = local();
+        if may_wait.is_some() {
+            // What others send from outside of this hub may never end.
+            park::count_call(local);
+        }
         let mut chosen = self.find_ready(local).map(|index| (index, Chosen::Ready));
-        if let (None, Some(deadline)) = (chosen, may_wait) {
-            chosen = self.park(local, deadline);
+        if let Some(deadline) = may_wait {
+            let mut may_wait = true;
+            // Somebody may have called in vain, as a signal does that was heard already.
+            while chosen.is_none() && may_wait {
+                (chosen, may_wait) = self.park(local, deadline);
+            }
         }
         let (index, how) = chosen?;
         // The others go when the closure is done, for dropping theirs is code we do not know.
@@ -403,8 +509,12 @@ impl<'a, R> Select<'a, R> {
         (first..count).chain(0..first).find(|&index| self.sources[index].is_ready())
     }
 
-    /// Waits at all sources, and leaves them again.
-    fn park(&mut self, local: &Local, deadline: Option<HubInstant>) -> Option<(usize, Chosen)> {
+    /// Waits at all sources, and leaves them again. What can be had then, and whether one may wait again for it.
+    fn park(
+        &mut self,
+        local: &Local,
+        deadline: Option<HubInstant>,
+    ) -> (Option<(usize, Chosen)>, bool) {
         control::with_current(local, |control| control.source.set(NO_SOURCE));
         let mut waiting = Waiting { sources: &mut self.sources, entered: 0, called: None };
         let waited = park::until_any(FOR_ANY, deadline, |waiter| {
@@ -414,12 +524,14 @@ impl<'a, R> Select<'a, R> {
             })
         });
         let end = match waited {
-            Ok(()) => waiting.end(local),
+            Ok(Wake::Orphaned) => waiting.refuse_orphaned(),
+            Ok(_) => waiting.end(local),
             Err(Unwinding) => None,
         };
         drop(waiting);
         // What can be had since the deadline passed.
-        end.or_else(|| self.find_ready(local).map(|index| (index, Chosen::Ready)))
+        let end = end.or_else(|| self.find_ready(local).map(|index| (index, Chosen::Ready)));
+        (end, !matches!(waited, Ok(Wake::Expired) | Err(Unwinding)))
     }
 }
 
@@ -465,6 +577,12 @@ impl<R> Waiting<'_, '_, R> {
             None => self.sources[..self.entered].iter_mut().position(|source| source.has_spoken()),
         };
         self.called.map(|index| (index, Chosen::Called))
+    }
+
+    #[cold]
+    fn refuse_orphaned(&mut self) -> ! {
+        self.sources[..self.entered].iter_mut().for_each(|source| source.orphaned());
+        refuse_orphaned(SEVERAL);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 /// Who can be woken on this hub.
 ///
 /// A clone is the same waiter. While a waiter lies in the ready queue or at a source, this handle
-/// keeps its stack alive.
+/// keeps its control block.
 #[derive(Clone, Debug)]
 pub(crate) enum Waiter {
     /// A green thread.

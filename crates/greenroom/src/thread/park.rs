@@ -51,19 +51,19 @@ pub(crate) fn until_called<'a>(
 }
 
 /// Waits until one of several sources ends the wait of the waiter that `announce` is given, or until
-/// `deadline`. Which one it was, they know. If `announce` finds that there is nothing to wait for, and says so
-/// by false, there is no wait.
+/// `deadline`, which is [`Wake::Expired`]. Which one it was, they know. If `announce` finds that there is nothing
+/// to wait for, and says so by false, there is no wait.
 pub(crate) fn until_any(
     blocked: Blocked,
     deadline: Option<Instant>,
     announce: impl FnOnce(&Waiter) -> bool,
-) -> Result<(), Unwinding> {
+) -> Result<Wake, Unwinding> {
     let me = Me::here()?;
-    if announce(&me.waiter()) {
-        let _timer = me.arm(deadline);
-        me.park(blocked);
+    if !announce(&me.waiter()) {
+        return Ok(Wake::Called);
     }
-    Ok(())
+    let _timer = me.arm(deadline);
+    Ok(me.park(blocked))
 }
 
 /// Waits until another OS thread has dropped the id that `announce` is given into the mailbox, or

@@ -50,7 +50,7 @@ pub(super) const UNWINDS_MAX: u32 = 1000;
 ///
 /// If the root can never be woken: nobody is ready and nothing is left that could make anyone.
 pub(crate) fn until_woken(local: &Local, holders: Option<AskHolders<'_>>) {
-    let _leaving = Leaving(local);
+    let _inside = InLoop::begin(local);
     loop {
         if run_ready(local) {
             return;
@@ -62,13 +62,24 @@ pub(crate) fn until_woken(local: &Local, holders: Option<AskHolders<'_>>) {
     }
 }
 
-/// The root leaves the loop when this is dropped, also by unwinding.
-struct Leaving<'a>(&'a Local);
+/// The root is in the loop until this is dropped, also by unwinding.
+struct InLoop<'a>(&'a Local);
 
-impl Drop for Leaving<'_> {
+impl InLoop<'_> {
+    #[inline]
+    fn begin(local: &Local) -> InLoop<'_> {
+        local.pulse.root_enters_loop();
+        InLoop(local)
+    }
+}
+
+impl Drop for InLoop<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.end.comes_first(self.0);
+        let InLoop(local) = self;
+        local.end.comes_first(local);
+        let somebody_is_ready = local.hub.borrow().ready().next().is_some();
+        local.pulse.root_leaves_loop(somebody_is_ready);
     }
 }
 
@@ -79,8 +90,8 @@ fn run_ready(local: &Local) -> bool {
         match next {
             Some(Waiter::Thread(fiber) | Waiter::Throw(fiber)) => resume(local, fiber),
             Some(Waiter::Root(_) | Waiter::ThrowRoot(_)) => return true,
-            Some(Waiter::Call(callback)) => callback.run(local),
-            Some(Waiter::Post(post)) => post.run(local),
+            Some(Waiter::Call(callback)) => beating(local, || callback.run(local)),
+            Some(Waiter::Post(post)) => beating(local, || post.run(local)),
             None => return false,
         }
     }
@@ -130,12 +141,19 @@ fn idle_chores(local: &Local) -> io::Result<()> {
 fn resume(local: &Local, fiber: Fiber<Control>) {
     local.pulse.beat();
     local.calls_in_a_row.set(0);
-    let progress = fiber.resume();
-    local.pulse.beat();
-    match progress {
+    match fiber.resume() {
         Progress::Suspended => {}
         Progress::Finished => finish(local, fiber),
     }
+    // What is dropped at a thread's end is a part of its run.
+    local.pulse.beat();
+}
+
+/// Runs what may run code we do not know, on the root's stack.
+fn beating(local: &Local, f: impl FnOnce()) {
+    local.pulse.beat();
+    f();
+    local.pulse.beat();
 }
 
 /// What a parked thread tells of itself.

@@ -6,6 +6,7 @@
 use std::{
     cell::Cell,
     error, fmt, io,
+    mem::needs_drop,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     rc::Rc,
     time::Duration,
@@ -31,7 +32,8 @@ use crate::{
 /// first runs when the caller waits (joins, sleeps, reads, yields), in the order of spawning.
 ///
 /// A panic in it is what [`JoinHandle::join`] returns and harms nobody else. If the handle was
-/// dropped, the panic is printed with the thread's name.
+/// dropped, the panic is printed with the thread's name, and what `f` returns is dropped by the thread, so
+/// that its destructor may wait.
 ///
 /// Costs some tens of nanoseconds: the stack comes from a pool, and nothing is allocated.
 ///
@@ -309,10 +311,22 @@ pub(super) fn body<F: FnOnce() -> T, T>(f: F) -> Option<T> {
         if let Err(payload) = net {
             fiber.set_panic(payload);
         }
+        if needs_drop::<T>() && fiber.detached.get() {
+            drop_unwanted(&mut value);
+        }
         link::run(fiber);
         thread::local::end(fiber);
     });
     value
+}
+
+/// Drops what nobody will ask for while there is a stack whose destructors may wait.
+#[cold]
+fn drop_unwanted<T>(value: &mut Option<T>) {
+    let unwanted = value.take();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(unwanted))) {
+        join::tell_of(format_args!("dropping what a green thread returned"), payload);
+    }
 }
 
 #[cold]

@@ -4,7 +4,10 @@ use std::{cell::Cell, panic::catch_unwind, sync::Arc};
 
 use greenroom::{
     JoinHandle, spawn,
-    sync::shared::{Event, Mutex, Semaphore, channel},
+    sync::{
+        Select,
+        shared::{Event, Mutex, Semaphore, channel},
+    },
     testing::wait_all_parked,
 };
 
@@ -45,6 +48,28 @@ pub(crate) const CASES: &[Case] = &[
             assert!(said.starts_with("no hub could be made"), "{said}");
         },
         env: &[("GREENROOM_HUB", "kqueue")],
+        ..PLAIN
+    },
+    Case {
+        name: "shared::a_select_that_began_before_a_fork_is_lost_in_the_child_alone",
+        play: || {
+            let (sender, receiver) = channel::unbounded();
+            let selects = spawn(move || {
+                let stop = greenroom::sync::Event::<()>::new();
+                let select = Select::new().recv_shared(&receiver, Result::ok);
+                select.event(&stop, |()| None).wait()
+            });
+            let selects = Cell::new(Some(selects));
+            wait_all_parked();
+            let child = fork(|| {
+                let error = selects.take().unwrap().join().unwrap_err();
+                let said = error.into_panic().unwrap().downcast::<String>().unwrap();
+                assert!(said.contains("several things is lost: the process forked"), "{said}");
+            });
+            assert_ended_well(child);
+            sender.send(1).unwrap();
+            assert_eq!(selects.take().unwrap().join().unwrap(), Some(1));
+        },
         ..PLAIN
     },
     Case {

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenroom::{debug::watch, hub, sleep, spawn, thread::Builder, yield_now};
+use greenroom::{debug::watch, hub, sleep, spawn, sync::channel, thread::Builder, yield_now};
 
 use rustix::{
     io::{fcntl_dupfd_cloexec, ioctl_fionbio},
@@ -52,6 +52,15 @@ fn expect_a_report() {
 fn hold_the_loop_until_reported() {
     while !REPORTED.load(Ordering::Acquire) {
         spin_loop();
+    }
+}
+
+/// Computes as it is dropped.
+struct HoldingOnDrop;
+
+impl Drop for HoldingOnDrop {
+    fn drop(&mut self) {
+        hold_the_loop_until_reported();
     }
 }
 
@@ -178,16 +187,105 @@ pub(crate) const CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
-        name: "watchdog::the_root_that_computes_is_not_told_of",
+        name: "watchdog::the_root_that_computes_while_everyone_waits_is_not_told_of",
         play: || {
             expect_a_report();
+            let (sender, receiver) = channel::unbounded();
+            let waits = spawn(move || receiver.recv());
             let _watchdog = watch(PATIENT_LIMIT);
+            yield_now();
             compute(|| {});
             eprintln!("the root has computed");
+            sender.send(()).unwrap();
+            waits.join().unwrap().unwrap();
             named("greedy", hold_the_loop_until_reported);
         },
         says: &["the root has computed", "\"greedy\""],
-        never_says: &["a hub callback", "somebody"],
+        never_says: &["the root has held", "a hub callback", "somebody"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::the_root_that_gives_way_is_not_told_of",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(PATIENT_LIMIT);
+            let company = spawn(|| {
+                loop {
+                    yield_now();
+                }
+            });
+            compute(yield_now);
+            company.kill();
+            named("greedy", hold_the_loop_until_reported);
+        },
+        says: &["\"greedy\""],
+        never_says: &["the root"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::the_root_that_keeps_from_running_whom_it_has_spawned_is_told_of",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            let ready = spawn(|| ());
+            hold_the_loop_until_reported();
+            ready.join().unwrap();
+        },
+        says: &[
+            "greenroom: the root has held the loop of OS thread ",
+            "nobody else runs meanwhile",
+            "hold_the_loop_until_reported",
+        ],
+        never_says: &["debug::sample", "a hub callback", "somebody"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::the_root_that_keeps_from_running_whom_it_has_woken_is_told_of",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            let (sender, receiver) = channel::unbounded();
+            let waits = spawn(move || receiver.recv());
+            yield_now();
+            sender.send(()).unwrap();
+            hold_the_loop_until_reported();
+            waits.join().unwrap().unwrap();
+        },
+        says: &["greenroom: the root has held the loop of", "hold_the_loop_until_reported"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::the_root_that_leaves_somebody_behind_in_the_loop_is_told_of",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            let company = spawn(|| {
+                loop {
+                    yield_now();
+                }
+            });
+            yield_now();
+            // Blocks the OS thread by other means than ours.
+            while !REPORTED.load(Ordering::Acquire) {
+                thread::sleep(LIMIT);
+            }
+            company.kill();
+        },
+        says: &["greenroom: the root has held the loop of", "sleep"],
+        ..PLAIN
+    },
+    Case {
+        name: "watchdog::a_destructor_that_the_loop_runs_is_told_of_as_a_callback",
+        play: || {
+            expect_a_report();
+            let _watchdog = watch(LIMIT);
+            let holding = HoldingOnDrop;
+            hub::Timer::new(Duration::ZERO, move || {
+                let _kept = &holding;
+            });
+            sleep(Duration::from_millis(1));
+        },
+        says: &["greenroom: a hub callback has held the loop", "hold_the_loop_until_reported"],
         ..PLAIN
     },
     Case {

@@ -2,9 +2,11 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     io::Write,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    rc::Rc,
     time::Duration,
 };
 
@@ -108,8 +110,16 @@ fn refused_where_the_loop_drops(leave_behind: impl FnOnce(WaitsOnDrop)) {
 }
 
 #[test]
-fn what_a_detached_thread_returned_may_not_wait_as_it_is_dropped() {
-    run(|| refused_where_the_loop_drops(|waits| drop(spawn(move || waits))));
+fn what_a_thread_returned_before_it_was_detached_may_not_wait_as_it_is_dropped() {
+    run(|| {
+        refused_where_the_loop_drops(|waits| {
+            let handle = Rc::new(Cell::new(None));
+            let theirs = Rc::clone(&handle);
+            let returns = spawn(move || waits);
+            returns.link(move |_, _| drop(theirs.take()));
+            handle.set(Some(returns));
+        });
+    });
 }
 
 #[test]

@@ -249,6 +249,27 @@ fn what_a_detached_thread_returns_is_dropped_at_its_end() {
     });
 }
 
+/// Sleeps as it is dropped.
+struct Sleepy(Trace);
+
+impl Drop for Sleepy {
+    fn drop(&mut self) {
+        sleep(SECOND);
+        self.0.tell("slept");
+    }
+}
+
+#[test]
+fn the_destructor_of_what_a_detached_thread_returns_may_wait() {
+    run(|| {
+        let trace = Trace::new();
+        let sleepy = Sleepy(trace.clone());
+        drop(spawn(move || sleepy));
+        sleep(2 * SECOND);
+        assert_eq!(trace.take(), ["slept"]);
+    });
+}
+
 #[test]
 fn what_a_thread_returned_is_dropped_with_its_handle() {
     run(|| {

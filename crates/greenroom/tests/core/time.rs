@@ -145,5 +145,13 @@ fn instants_can_be_reckoned_with() {
         );
         assert_eq!(late.elapsed(), Duration::ZERO);
         assert_eq!(early + Duration::MAX, late + Duration::MAX);
+        assert_eq!((late - SECOND, early - Duration::MAX), (early, late - Duration::MAX));
+        assert_eq!(late.checked_duration_since(early), Some(SECOND));
+        assert_eq!(early.checked_duration_since(late), None);
+        assert_eq!(early.saturating_duration_since(late), Duration::ZERO);
+        let mut moved = early;
+        moved += 2 * SECOND;
+        moved -= SECOND;
+        assert_eq!(moved, late);
     });
 }

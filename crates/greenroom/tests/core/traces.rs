@@ -167,11 +167,12 @@ fn one_near_the_end_of_its_stack_is_left_alone() {
         std::hint::black_box(&here);
     }
     run(|| {
-        // From one with plenty left down to one with hardly any, in steps smaller than what looking needs.
+        // From one with plenty left down to one with hardly any, in steps smaller than what looking needs, and
+        // larger than what stacks differ by anyway: a frame, and up to a kilobyte by where they begin.
         // Under the address sanitizer waiting alone takes several kilobytes.
         let is_sanitized = std::env::var_os("ASAN_OPTIONS").is_some();
         let deepest = if is_sanitized { 23 * KIB } else { 26 * KIB };
-        let depths: Vec<_> = (16 * KIB..=deepest).step_by(128).collect();
+        let depths: Vec<_> = (16 * KIB..=deepest).step_by(KIB + 256).collect();
         let threads: Vec<_> = depths
             .iter()
             .map(|&depth| {

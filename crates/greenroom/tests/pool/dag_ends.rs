@@ -84,6 +84,20 @@ fn a_panic_and_a_kill_are_failures_too() {
 }
 
 #[test]
+fn a_task_that_has_failed_waits_for_nothing_any_more() {
+    run(|| {
+        let pool = DagPool::<_, String>::new();
+        add(&pool, "killed", &["nothing that comes"]);
+        add(&pool, "failed with it", &["nothing that comes", "killed"]);
+        assert_eq!(pool.waiting_for(&"killed"), ["nothing that comes"]);
+        pool.kill(&"killed");
+        for key in ["killed", "failed with it"] {
+            assert_eq!(pool.waiting_for(&key), [""; 0], "{key}");
+        }
+    });
+}
+
+#[test]
 fn whatever_a_task_is_doing_it_can_be_killed() {
     run(|| {
         let (below, inside) = (GreenPool::new(1), Inside::default());

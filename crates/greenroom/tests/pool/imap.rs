@@ -269,6 +269,26 @@ fn a_member_maps_over_its_own_pool_of_one() {
 }
 
 #[test]
+fn a_member_that_is_thrown_out_while_its_slot_is_lent_is_told_whose_result_is_lost() {
+    run(|| {
+        let pool = GreenPool::new(1);
+        let inner = pool.clone();
+        let member = pool.spawn(move || {
+            let mut results = inner.imap([3, 0, 0], |n| {
+                sleep(n * SECOND);
+                n
+            });
+            assert!(with_timeout(SECOND, || results.next()).is_err());
+            (panic_of(|| results.next()), results.collect::<Vec<_>>())
+        });
+        let text = "an item has no result: the green thread was killed".to_owned();
+        assert_eq!(member.join().unwrap(), (text, vec![0, 0]));
+        assert_eq!(counts(&pool), (1, 0, 1, 0));
+        assert_nothing_left();
+    });
+}
+
+#[test]
 fn items_that_use_the_pool_themselves_leave_it_in_order() {
     run(|| {
         let pool = GreenPool::new(1);

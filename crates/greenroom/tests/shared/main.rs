@@ -23,6 +23,7 @@ mod handed_on;
 mod channel;
 mod event;
 mod mutex;
+mod select;
 mod semaphore;
 
 mod deadlock;

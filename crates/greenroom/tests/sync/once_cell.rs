@@ -236,3 +236,57 @@ fn a_root_that_waits_for_ever_is_told_and_leaves_the_queue() {
         assert_nothing_left();
     });
 }
+
+#[test]
+fn whoever_waits_for_a_value_has_it_however_it_comes() {
+    for set in [true, false] {
+        run(move || {
+            let cell = Shared::default();
+            let waits = [(); 2].map(|()| {
+                let cell = Rc::clone(&cell);
+                spawn(move || *cell.wait())
+            });
+            wait_all_parked();
+            if set {
+                cell.set("value").unwrap();
+            } else {
+                needy(&cell, "value").join().unwrap();
+            }
+            assert_eq!(waits.map(|waits| waits.join().unwrap()), ["value"; 2]);
+            assert_eq!((cell.wait(), cell.wait_timeout(Duration::ZERO)), (&"value", Ok(&"value")));
+            assert_nothing_left();
+        });
+    }
+}
+
+#[test]
+fn whoever_only_waits_does_not_make_the_value_if_the_maker_fails() {
+    run(|| {
+        let cell = Shared::default();
+        let maker = needy(&cell, "first");
+        let theirs = Rc::clone(&cell);
+        let waits = spawn(move || theirs.wait_timeout(3 * SECOND).copied());
+        wait_all_parked();
+        let next = needy(&cell, "second");
+        maker.kill();
+        assert_eq!((waits.join().unwrap(), next.join().unwrap()), (Ok("second"), "second"));
+        assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_wait_for_a_value_that_does_not_come_ends_with_its_time_or_its_thread() {
+    run(|| {
+        let cell = Shared::default();
+        let theirs = Rc::clone(&cell);
+        let killed = spawn(move || *theirs.wait());
+        wait_all_parked();
+        assert_eq!(cell.wait_timeout(SECOND), Err(Elapsed));
+        assert_eq!(with_timeout(SECOND, || *cell.wait()), Err(Elapsed));
+        killed.kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        let text = panic_of(|| *cell.get_or_init(|| *cell.wait()));
+        assert!(text.contains("waits for a value that it is to make"), "{text}");
+        assert_nothing_left();
+    });
+}

@@ -25,6 +25,7 @@ mod files;
 mod pipes;
 mod processes;
 mod seeded_signals;
+mod select;
 mod signals;
 mod signals_at_rest;
 mod standard_input;
@@ -41,6 +42,7 @@ fn cases() -> Vec<&'static Case> {
         signals::CASES,
         signals_at_rest::CASES,
         seeded_signals::CASES,
+        select::CASES,
         processes::CASES,
         pipes::CASES,
         standard_input::CASES,

@@ -361,8 +361,11 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Graph<K, V> {
         nodes.map(|node| node.key.clone()).collect()
     }
 
-    /// What a task needs and is not there.
+    /// What a task waits for: nothing once it has ended, though it may never have had all it needed.
     pub(super) fn missing(&self, id: NodeId) -> Vec<K> {
+        if self.outcome(id).is_some() {
+            return Vec::new();
+        }
         let needs = self.nodes[id.0].needs.iter();
         let missing = needs.filter(|need| self.outcome(**need).is_none());
         missing.map(|&need| self.key(need).clone()).collect()

@@ -211,12 +211,15 @@ where
         let was_thrown = control::with_current(local, |root| root.throw.get() != Throw::No);
         let graph = self.0.graph.borrow();
         let (unknown, waiting) = (graph.keys_only_named(), graph.keys_waiting());
+        let missing = |key| graph.id(key).map_or(Vec::new(), |id| graph.missing(id));
+        let needs: Vec<_> = waiting.iter().take(LISTED_MAX).map(missing).collect();
+        // How keys are written is code we do not know.
+        drop(graph);
         if was_refused || was_thrown || (unknown.is_empty() && waiting.is_empty()) {
             return;
         }
         let mut text = format!("keys that nobody has spawned or posted: {unknown:?}");
-        for key in waiting.iter().take(LISTED_MAX) {
-            let missing = graph.id(key).map_or(Vec::new(), |id| graph.missing(id));
+        for (key, missing) in waiting.iter().zip(needs) {
             // Writing to a string does not fail.
             let _ = write!(text, "\n  the task {key:?} needs {missing:?}");
         }

@@ -53,6 +53,10 @@ pub(super) trait Source<R> {
         self.leave();
     }
 
+    /// The process forked, and the other OS threads are not in the child: leaves without waiting for what they
+    /// may have been using.
+    fn orphaned(&mut self) {}
+
     /// Takes what there is. After [`Chosen::Called`] the wait has not been left.
     fn take(self: Box<Self>, how: Chosen) -> R;
 }

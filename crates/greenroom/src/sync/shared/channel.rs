@@ -57,6 +57,7 @@ mod sender;
 
 use std::sync::Arc;
 
+pub(in crate::sync) use self::receiver::Receives;
 pub use self::{
     iter::{IntoIter, Iter, TryIter},
     receiver::Receiver,

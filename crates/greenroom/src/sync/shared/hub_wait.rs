@@ -27,7 +27,7 @@ pub(super) struct HubBell {
 impl HubBell {
     /// For a wait on this OS thread's hub, announced there before: a child of a fork has a new
     /// mailbox from then on.
-    fn new(id: WakeId) -> HubBell {
+    pub(super) fn new(id: WakeId) -> HubBell {
         let mailbox = local().hub.borrow().mailbox();
         HubBell { mailbox, id, os_thread: OsThread::here() }
     }
@@ -72,10 +72,7 @@ where
     match wake {
         Ok(Wake::Orphaned) => {
             waiting.give_up_if_free();
-            panic!(
-                "the wait for {what} is lost: the process forked, and the other OS threads, which \
-                 might have ended it, are not in the child"
-            );
+            refuse_orphaned(what);
         }
         Ok(_) => Ok(waiting.end()),
         Err(Unwinding) => Err(waiting.into_wish()),
@@ -88,4 +85,15 @@ pub(super) fn count_call() {
     if let Some(local) = existing() {
         park::count_call(local);
     }
+}
+
+/// # Panics
+///
+/// Always.
+#[cold]
+pub(in crate::sync) fn refuse_orphaned(what: &str) -> ! {
+    panic!(
+        "the wait for {what} is lost: the process forked, and the other OS threads, which might have \
+         ended it, are not in the child"
+    );
 }

@@ -80,6 +80,8 @@ mod lock;
 mod wait_queue;
 mod who;
 
+pub(super) use channel::Receives;
 pub use event::Event;
+pub(super) use hub_wait::refuse_orphaned;
 pub use mutex::{Mutex, MutexGuard};
 pub use semaphore::{Permit, Semaphore};

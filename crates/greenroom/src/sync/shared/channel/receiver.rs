@@ -4,20 +4,23 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use greenroom_hub::Instant as HubInstant;
+use greenroom_hub::{Instant as HubInstant, WakeId};
 
 use super::{
     Channel, RecvError, RecvTimeoutError, TryRecvError,
     iter::{Iter, TryIter},
 };
 use crate::{
+    hub::local::local,
     sync::{
         after,
         shared::{
+            guarded::Waiting,
             handover::{Handover, Take},
-            hub_wait::{count_call, wait},
+            hub_wait::{HubBell, count_call, wait},
         },
     },
+    thread::Waiter,
     time::Instant,
 };
 
@@ -216,6 +219,44 @@ impl<T> Receiver<T> {
     /// True if both receive from the same channel.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.channel, &other.channel)
+    }
+}
+
+/// A wait for an item, in parts, for whoever waits for several things at once. It is given up when this is
+/// dropped, and an item that was meant for it is for the next.
+pub(in crate::sync) struct Receives<'a, T> {
+    waiting: Option<Waiting<'a, Handover<T, HubBell>, Take>>,
+    id: WakeId,
+}
+
+impl<'a, T> Receives<'a, T> {
+    /// Takes a place in the queue; `waiter` is called when it is worth an [`end`](Receives::end).
+    pub(in crate::sync) fn begin(receiver: &'a Receiver<T>, waiter: Waiter) -> Receives<'a, T> {
+        let id = local().hub.borrow_mut().expect(waiter);
+        let waiting = Waiting::new(&receiver.channel.guarded, Take);
+        let mut receives = Receives { waiting: Some(waiting), id };
+        if let Some(waiting) = &mut receives.waiting {
+            waiting.enter(HubBell::new(id));
+        }
+        receives
+    }
+
+    /// Leaves the queue, with what has come of it.
+    pub(in crate::sync) fn end(mut self) -> Result<T, TryRecvError> {
+        self.waiting.take().expect("a wait ends once").end()
+    }
+
+    /// The process forked: whoever could have ended this wait is not in the child.
+    pub(in crate::sync) fn orphaned(mut self) {
+        self.waiting.take().expect("a wait ends once").give_up_if_free();
+    }
+}
+
+impl<T> Drop for Receives<'_, T> {
+    fn drop(&mut self) {
+        drop(self.waiting.take());
+        let waiter = local().hub.borrow_mut().unexpect(self.id);
+        drop(waiter);
     }
 }
 
