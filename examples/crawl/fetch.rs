@@ -48,6 +48,7 @@ impl Server {
             .max_response_header_size(HEAD_BYTES_MAX)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
+            .max_idle_connections(0)
             .proxy(None)
             .build()
             .new_agent();
@@ -64,7 +65,8 @@ impl Server {
         let mut response = self.agent.get(url.as_str()).call()?;
         match (response.status().as_u16(), location(&response)) {
             (200, _) => {
-                let is_html = response.body().mime_type() == Some("text/html");
+                let kind = response.body().mime_type().unwrap_or_default();
+                let is_html = kind.eq_ignore_ascii_case("text/html");
                 let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
                 Ok(Answer::Page { body, is_html })
             }

@@ -60,6 +60,9 @@ impl Wait {
         mut op: impl FnMut() -> Result,
         mut wait: impl FnMut(&mut Wait) -> Result<()>,
     ) -> Result {
+        if self.here.must_give_way() && file::can_wait(self.fd) {
+            self.here.give_way().map_err(errno)?;
+        }
         loop {
             match op() {
                 Err(Errno::AGAIN) => wait(self)?,

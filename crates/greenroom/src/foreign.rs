@@ -46,7 +46,7 @@ use crate::{
     thread::{
         control, current, is_green,
         park::{self, CALLS_IN_A_ROW_MAX},
-        throw::Refusal,
+        throw::{Refusal, refusal},
     },
     time::Instant,
 };
@@ -128,15 +128,32 @@ impl Here {
         (is_free && !stays).then_some(Here { local, pinned: PhantomData })
     }
 
-    /// Counts a call that may have to wait, and after many in a row that did not lets others run: as
-    /// each read and write of [`net`](crate::net) does.
+    /// Counts a call that might have had to wait and did not.
     #[inline]
     pub fn count_call(self) {
-        let calls = self.local.calls_in_a_row.get() + 1;
-        self.local.calls_in_a_row.set(calls);
-        if calls > CALLS_IN_A_ROW_MAX {
-            self.local.calls_in_a_row.set(0);
-            self.yield_now();
+        let calls = self.local.calls_in_a_row.get();
+        self.local.calls_in_a_row.set(calls.saturating_add(1));
+    }
+
+    /// True after many such calls in a row: before the next one it is the turn of others, as with the
+    /// reads and writes of [`net`](crate::net).
+    #[inline]
+    pub fn must_give_way(self) -> bool {
+        self.local.calls_in_a_row.get() >= CALLS_IN_A_ROW_MAX
+    }
+
+    /// Lets others run, and then tells whether the thread is to be stopped: else one whose data never end
+    /// could not be.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Killed`] or [`Stop::TimeIsOver`].
+    pub fn give_way(self) -> Result<(), Stop> {
+        self.local.calls_in_a_row.set(0);
+        self.yield_now();
+        match control::with_current(self.local, refusal) {
+            Some(refusal) => Err(self.refused(refusal)),
+            None => Ok(()),
         }
     }
 

@@ -20,7 +20,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use super::{Event, ListenError, ListenerKey, Listeners, SourceKey};
+use super::{Event, ListenError, ListenerKey, Listeners, Manner, SourceKey};
 use crate::{
     Clock, Faults, Interest, Readiness, Sim, Waiter, Wake,
     poller::{Poller, sim::SimPoller},

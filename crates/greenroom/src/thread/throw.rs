@@ -87,7 +87,7 @@ pub(crate) enum Refusal {
 /// Whether whoever runs on this control block is to be thrown out, which must wait until its frames
 /// can be unwound.
 #[inline]
-pub(super) fn refusal(control: &Control) -> Option<Refusal> {
+pub(crate) fn refusal(control: &Control) -> Option<Refusal> {
     match control.throw.get() {
         Throw::No => None,
         _ if control.holds_out.get() => None,
