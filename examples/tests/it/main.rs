@@ -13,6 +13,7 @@ mod chat;
 mod cores;
 mod echo;
 mod forward;
+mod pages;
 mod pipeline;
 mod producer;
 mod sleepers;
