@@ -261,7 +261,7 @@ impl Here {
                 ));
             }
             if refusals >= REFUSALS_MAX {
-                park::pause(self.local, self.local.hub.borrow().clock().now() + PAUSE);
+                park::pause(self.local, (Instant::now() + PAUSE).on_hub());
             } else {
                 self.yield_now();
             }

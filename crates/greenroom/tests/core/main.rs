@@ -31,6 +31,7 @@ mod offload;
 mod os_threads;
 
 mod errno;
+mod foreign;
 mod green_local;
 mod heirs;
 mod thread_end;
