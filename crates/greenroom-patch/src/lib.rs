@@ -141,6 +141,7 @@ mod receive;
 mod send;
 mod sleep;
 
+mod context;
 mod lock;
 mod transfer;
 

@@ -33,6 +33,7 @@
 //! ```
 
 mod closing;
+mod exchange;
 mod lock;
 
 use std::{marker::PhantomData, os::fd::RawFd, time::Duration};
@@ -54,6 +55,8 @@ use crate::{
 use closing::Awaited;
 pub(crate) use closing::{Closings, hear};
 pub use closing::{about_to_close, is_awaited};
+pub(crate) use exchange::Away;
+pub use exchange::{Exchange, set_exchange};
 
 /// Refusals in a row after which whoever is stopped, and tries again and again, is told of and
 /// slowed down.

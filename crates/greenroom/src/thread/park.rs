@@ -13,6 +13,7 @@ use greenroom_hub::{
 
 use crate::{
     debug::trace,
+    foreign::Away,
     hub::local::{Local, local},
     thread::{
         AskHolders, Blocked, Control, Reason, Waiter,
@@ -167,10 +168,11 @@ pub(crate) fn yield_beneath(local: &'static Local) {
     if panicking() {
         return;
     }
+    let away = Away::take();
     local.hub.borrow_mut().queue(Waiter::Thread(fiber));
     let errno = Errno::keep(&local.errno);
     stop(local, None);
-    drop(errno);
+    drop((errno, away));
 }
 
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that
@@ -305,11 +307,12 @@ impl Me {
         let Me::Green(fiber, local) = self else {
             unreachable!("only green threads wait beneath others")
         };
+        let away = Away::take();
         let now = local.hub.borrow().now();
         fiber.park(blocked, now);
         let errno = Errno::keep(&local.errno);
         stop(local, None);
-        drop(errno);
+        drop((errno, away));
         let wake = fiber.unpark();
         match refusal(fiber) {
             Some(refusal) if wake == Wake::Expired => Err(refusal),

@@ -1,0 +1,160 @@
+//! Thread-locals by which a library notes that its OS thread is taken, exchanged while a call waits.
+//!
+//! tokio notes in one that a runtime runs on the OS thread, and refuses to start a second. But what runs is a green thread:
+//! while it waits, others of its OS thread may start runtimes of their own. So the variable is kept with whoever
+//! waits, and the others find one that is unused. Knows the variable by its name in the program's table of
+//! symbols alone; a program that was stripped of it is left as it is.
+//!
+//! # Safety
+//!
+//! Bytes of a thread-local are moved away and back. Nobody looks at them meanwhile but through the variable, and finds one
+//! that is whole: as the program was loaded with, or as somebody has left it whose call was over. References to it that
+//! lie on the stack of whoever waits are used only when it runs again, and by then what they refer to is back. To be
+//! unused is to own nothing: so it does no harm that its destructor is registered once for each of the images that
+//! take turns, and runs as often on the last one.
+
+#![allow(unsafe_code)]
+#![cfg(not(target_feature = "crt-static"))]
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    ffi::{c_int, c_void},
+    fs, ptr, slice,
+    sync::OnceLock,
+};
+
+use greenroom::foreign::{Exchange, set_exchange};
+use libc::{dl_phdr_info, size_t};
+use object::{
+    Endianness,
+    elf::{FileHeader64, PT_TLS, STT_TLS},
+    read::elf::{FileHeader, Sym},
+};
+
+/// In each way of writing a path of Rust's as a symbol.
+const NAMES: [&[u8]; 1] = [b"5tokio7runtime7context7CONTEXT"];
+
+/// Larger is no flag; it is left alone.
+const BYTES_MAX: usize = 4096;
+
+/// Run by the loader, before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = {
+    extern "C" fn register() {
+        // Somebody else's stays: a second patch in the same process does the same.
+        let _ = set_exchange(&Contexts);
+    }
+    register
+};
+
+thread_local! {
+    /// Where this OS thread's thread-locals of the program begin.
+    static BEGIN: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+    /// Images that are unused, of all variables.
+    static UNUSED: RefCell<Vec<Images>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Contexts;
+
+/// One image of each variable.
+type Images = Vec<Box<[u8]>>;
+
+/// A thread-local of the program.
+struct Variable {
+    offset: usize,
+    /// What an OS thread has at first.
+    image: Box<[u8]>,
+}
+
+impl Exchange for Contexts {
+    fn take_away(&self) -> Option<Box<dyn Any>> {
+        static VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
+        let variables = VARIABLES.get_or_init(|| find().unwrap_or_default());
+        if variables.is_empty() {
+            return None;
+        }
+        let begin = begin()?;
+        let mut places = variables.iter().map(|variable| (begin, variable));
+        if places.all(|(begin, variable)| {
+            *bytes(begin, variable.offset, variable.image.len()) == *variable.image
+        }) {
+            return None;
+        }
+        let unused = UNUSED.with(|unused| unused.borrow_mut().pop());
+        let mut images = unused
+            .unwrap_or_else(|| variables.iter().map(|variable| variable.image.clone()).collect());
+        exchange(begin, variables, &mut images);
+        Some(Box::new(Taken { variables, images }))
+    }
+
+    fn put_back(&self, taken: Box<dyn Any>) {
+        let (Ok(taken), Some(begin)) = (taken.downcast::<Taken>(), begin()) else { return };
+        let Taken { variables, mut images } = *taken;
+        exchange(begin, variables, &mut images);
+        // At the end of the OS thread they are not kept any more.
+        let _ = UNUSED.try_with(|unused| unused.borrow_mut().push(images));
+    }
+}
+
+struct Taken {
+    variables: &'static [Variable],
+    images: Images,
+}
+
+fn exchange(begin: *mut u8, variables: &[Variable], images: &mut Images) {
+    for (variable, image) in variables.iter().zip(images) {
+        bytes(begin, variable.offset, image.len()).swap_with_slice(image);
+    }
+}
+
+/// The variable of this OS thread.
+fn bytes<'a>(begin: *mut u8, offset: usize, length: usize) -> &'a mut [u8] {
+    // SAFETY: the table of symbols says that so many bytes there are a thread-local of the program, which this OS
+    // thread has from its first moment on; see the head of this file for who else looks at them.
+    unsafe { slice::from_raw_parts_mut(begin.wrapping_add(offset), length) }
+}
+
+/// Looks the variables up. `None` if the program has no table of symbols, or none that can be read.
+fn find() -> Option<Vec<Variable>> {
+    let file = fs::read("/proc/self/exe").ok()?;
+    let data = &*file;
+    let header = FileHeader64::<Endianness>::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, data).ok()?;
+    use object::read::elf::ProgramHeader as _;
+    let segment = segments.iter().find(|segment| segment.p_type(endian) == PT_TLS)?;
+    let (size, template) = (segment.p_memsz(endian) as usize, segment.data(endian, data).ok()?);
+    let sections = header.sections(endian, data).ok()?;
+    let symbols = sections.symbols(endian, data, object::elf::SHT_SYMTAB).ok()?;
+    let named = symbols.iter().filter(|symbol| {
+        let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+        let is_named =
+            NAMES.iter().any(|wanted| name.windows(wanted.len()).any(|part| part == *wanted));
+        symbol.st_type() == STT_TLS && is_named
+    });
+    let variables = named.filter_map(|symbol| {
+        let (offset, length) = (symbol.st_value(endian) as usize, symbol.st_size(endian) as usize);
+        let is_whole = (1..=BYTES_MAX).contains(&length) && offset + length <= size;
+        let byte = |at| template.get(at).copied().unwrap_or(0);
+        is_whole.then(|| Variable { offset, image: (offset..offset + length).map(byte).collect() })
+    });
+    Some(variables.collect())
+}
+
+/// Where this OS thread's thread-locals of the program begin.
+fn begin() -> Option<*mut u8> {
+    if BEGIN.get().is_null() {
+        // SAFETY: the function is called with what the loader knows of each object, until it returns not zero.
+        unsafe { libc::dl_iterate_phdr(Some(of_program), ptr::null_mut()) };
+    }
+    Some(BEGIN.get()).filter(|begin| !begin.is_null())
+}
+
+/// The first object that the loader tells of is the program.
+unsafe extern "C" fn of_program(info: *mut dl_phdr_info, _: size_t, _: *mut c_void) -> c_int {
+    // SAFETY: valid while this runs.
+    BEGIN.set(unsafe { (*info).dlpi_tls_data }.cast());
+    1
+}

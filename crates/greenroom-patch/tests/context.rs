@@ -1,0 +1,73 @@
+//! Runtimes of tokio's, several at a time on one OS thread, each on a green thread.
+
+use std::{cell::Cell, rc::Rc, thread, time::Duration};
+
+use greenroom::{JoinHandle, spawn};
+use greenroom_patch as _;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+const RUNTIMES: usize = 50;
+const ROUNDS: usize = 5;
+const WAIT: Duration = Duration::from_millis(2);
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Blocks on futures in which ordinary blocking code waits, and notes how many do so at once.
+fn block_on(at_once: &Rc<Cell<usize>>, most: &Rc<Cell<usize>>) -> JoinHandle<()> {
+    let (at_once, most) = (Rc::clone(at_once), Rc::clone(most));
+    spawn(move || {
+        let runtime = runtime();
+        for _ in 0..ROUNDS {
+            runtime.block_on(async {
+                let id = Handle::current().id();
+                at_once.set(at_once.get() + 1);
+                most.set(most.get().max(at_once.get()));
+                thread::sleep(WAIT);
+                at_once.set(at_once.get() - 1);
+                assert_eq!(Handle::current().id(), id, "each is in its own runtime");
+            });
+            assert!(Handle::try_current().is_err(), "outside there is none");
+            thread::sleep(WAIT);
+        }
+    })
+}
+
+#[test]
+fn each_green_thread_has_the_runtime_it_has_entered() {
+    let (at_once, most) = (Rc::default(), Rc::default());
+    let threads: Vec<_> = (0..RUNTIMES).map(|_| block_on(&at_once, &most)).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(most.get() > 1, "{} at once", most.get());
+    assert!(Handle::try_current().is_err(), "the root is in none");
+    runtime().block_on(async { tokio::task::yield_now().await });
+}
+
+#[test]
+fn a_runtime_that_the_root_has_entered_is_left_to_it() {
+    let outer = runtime();
+    outer.block_on(async {
+        // The root's is not exchanged: it does not wait in foreign code. So tokio refuses the other one.
+        let refused = spawn(|| runtime().block_on(async {})).join();
+        let error = refused.expect_err("there is one already");
+        assert!(error.to_string().contains("Cannot start a runtime from within a runtime"));
+    });
+}
+
+#[test]
+fn one_that_is_killed_leaves_the_others_theirs() {
+    let (at_once, most) = (Rc::default(), Rc::default());
+    let others: Vec<_> = (0..10).map(|_| block_on(&at_once, &most)).collect();
+    let victim = spawn(|| {
+        runtime().block_on(async {
+            thread::sleep(Duration::from_secs(3600));
+            greenroom::yield_now();
+        })
+    });
+    greenroom::sleep(WAIT);
+    victim.kill();
+    assert!(victim.join().unwrap_err().is_killed());
+    others.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(Handle::try_current().is_err());
+}
