@@ -63,7 +63,7 @@ fn one_that_is_killed_leaves_the_others_theirs() {
         runtime().block_on(async {
             thread::sleep(Duration::from_secs(3600));
             greenroom::yield_now();
-        })
+        });
     });
     greenroom::sleep(WAIT);
     victim.kill();
