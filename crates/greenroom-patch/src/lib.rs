@@ -135,8 +135,11 @@ mod wait;
 mod file;
 
 mod accept;
+mod children;
 mod close;
 mod messages;
+#[cfg(not(target_feature = "crt-static"))]
+mod names;
 mod receive;
 mod send;
 mod sleep;
