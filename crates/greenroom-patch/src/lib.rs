@@ -137,6 +137,7 @@ mod file;
 mod accept;
 mod children;
 mod close;
+mod fork;
 mod messages;
 #[cfg(not(target_feature = "crt-static"))]
 mod names;

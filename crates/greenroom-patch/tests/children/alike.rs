@@ -1,0 +1,14 @@
+//! The measure of everything here: what something comes to on an OS thread, it comes to on a green thread.
+
+use std::{fmt::Debug, thread};
+
+/// What `play` comes to on both.
+#[track_caller]
+pub(crate) fn alike<T: PartialEq + Debug + Send + 'static>(
+    play: impl FnOnce() -> T + Clone + Send + 'static,
+) -> T {
+    let natively = thread::spawn(play.clone()).join().expect("it ends well on an OS thread");
+    let greenly = greenroom::spawn(play).join().expect("it ends well on a green thread");
+    assert_eq!(greenly, natively, "left on a green thread, right on an OS thread");
+    greenly
+}
