@@ -50,13 +50,16 @@ hooks! {
         else syscall!(SYS_waitid, which, id, info, options, NO_USAGE)
     }
 
-    // The same by the names that glibc itself uses.
+    // The same by the names that glibc itself uses: in a static program within `system` and `posix_spawn`,
+    // which block signals meanwhile, so that nobody else may run.
 
+    #[cfg(not(target_feature = "crt-static"))]
     fn __wait(status: *mut c_int) -> pid_t {
         green(here) { wait_for(here, ANY, status, 0, NO_USAGE) }
         else syscall!(SYS_wait4, ANY, status, 0, NO_USAGE)
     }
 
+    #[cfg(not(target_feature = "crt-static"))]
     fn __waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t {
         green(here) { wait_for(here, pid, status, options, NO_USAGE) }
         else syscall!(SYS_wait4, pid, status, options, NO_USAGE)

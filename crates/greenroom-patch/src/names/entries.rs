@@ -15,7 +15,8 @@
 use std::{
     cell::RefCell,
     ffi::{CStr, CString, c_char, c_int, c_void},
-    mem, ptr,
+    mem::{self, MaybeUninit},
+    ptr,
 };
 
 use greenroom::{foreign::Here, green_local};
@@ -167,10 +168,10 @@ impl Question {
 
     /// Asks with a buffer of our own, which lies in memory as one of `room` bytes at an address with
     /// this remainder would. It is as large as is needed, and no larger than `room`.
-    fn ask_in_own_room(&self, remainder: usize, room: usize) -> Outcome {
+    fn ask_in_own_room(&self, remainder: usize, room: usize, h_errno: HErrno) -> Outcome {
         let mut own = room.min(ROOM_AT_FIRST);
         loop {
-            let outcome = self.ask_in(remainder, own);
+            let outcome = self.ask_in(remainder, own, h_errno);
             if outcome.code != libc::ERANGE || own == room {
                 return outcome;
             }
@@ -178,14 +179,19 @@ impl Question {
         }
     }
 
-    fn ask_in(&self, remainder: usize, room: usize) -> Outcome {
+    fn ask_in(&self, remainder: usize, room: usize, mut h_errno: HErrno) -> Outcome {
         let mut words = vec![0u128; (remainder + room).div_ceil(ALIGNMENT)].into_boxed_slice();
         // SAFETY: all of a hostent may be zero.
         let mut entry = Box::new(unsafe { mem::zeroed::<hostent>() });
-        let (mut found, mut h_errno) = (ptr::null_mut(), 0);
+        let mut found = ptr::null_mut();
         let start = words.as_mut_ptr().cast::<c_char>().wrapping_byte_add(remainder);
-        let place =
-            Place { entry: &mut *entry, start, room, found: &mut found, h_errno: &mut h_errno };
+        let place = Place {
+            entry: &mut *entry,
+            start,
+            room,
+            found: &mut found,
+            h_errno: h_errno.as_mut_ptr(),
+        };
         // SAFETY: room of our own, which lives until this returns.
         let code = unsafe { self.ask(place) };
         let is_found = !found.is_null();
@@ -213,9 +219,12 @@ struct Place {
     h_errno: *mut c_int,
 }
 
+/// What the caller has for `h_errno`, which libc need not write to, and which may be nothing before.
+type HErrno = MaybeUninit<c_int>;
+
 struct Outcome {
     code: c_int,
-    h_errno: c_int,
+    h_errno: HErrno,
     entry: Option<Entry>,
 }
 
@@ -248,11 +257,12 @@ impl Entry {
             let shifted_list = shifted(list.cast()).cast::<*mut c_char>();
             if shifted_list != list {
                 let mut next = shifted_list;
+                // Of an address in numbers libc aligns nothing.
                 // SAFETY: a list in the copy, which ends with null. A pointer that is
                 // shifted already lies outside of the range that is looked for.
                 unsafe {
-                    while !(*next).is_null() {
-                        *next = shifted(*next);
+                    while !next.read_unaligned().is_null() {
+                        next.write_unaligned(shifted(next.read_unaligned()));
                         next = next.add(1);
                     }
                 }
@@ -276,19 +286,22 @@ unsafe fn filled(here: Here, question: Question, place: Place) -> Green {
         return Green::Pass;
     }
     let (remainder, room) = (place.start.addr() % ALIGNMENT, place.room);
-    let (outcome, aside) = match look_up(here, move || question.ask_in_own_room(remainder, room)) {
-        Ok(answer) => answer,
-        Err(why) => {
-            let Some((h_errno, errno)) = failure(&why) else { return Green::Pass };
-            set_errno(errno);
-            // SAFETY: as libc's caller promised.
-            unsafe {
-                place.found.write(ptr::null_mut());
-                place.h_errno.write(h_errno);
+    // SAFETY: as libc's caller promised; whether it was ever written to is left open.
+    let before = unsafe { place.h_errno.cast::<HErrno>().read() };
+    let (outcome, aside) =
+        match look_up(here, move || question.ask_in_own_room(remainder, room, before)) {
+            Ok(answer) => answer,
+            Err(why) => {
+                let Some((h_errno, errno)) = failure(&why) else { return Green::Pass };
+                set_errno(errno);
+                // SAFETY: as libc's caller promised.
+                unsafe {
+                    place.found.write(ptr::null_mut());
+                    place.h_errno.write(h_errno);
+                }
+                return Green::Done(Ok(errno.0.word()));
             }
-            return Green::Done(Ok(errno.0.word()));
-        }
-    };
+        };
     // SAFETY: as libc's caller promised; the buffer has the room and the remainder that were asked for.
     unsafe {
         match &outcome.entry {
@@ -299,9 +312,9 @@ unsafe fn filled(here: Here, question: Question, place: Place) -> Green {
             None => {
                 aside.leave_here();
                 place.found.write(ptr::null_mut());
-                place.h_errno.write(outcome.h_errno);
             }
         }
+        place.h_errno.cast::<HErrno>().write(outcome.h_errno);
     }
     Green::Done(Ok(outcome.code.word()))
 }
@@ -320,7 +333,7 @@ green_local! {
 /// A function without `_r`: keeps the entry for its caller.
 fn kept(here: Here, index: usize, question: Question) -> Green {
     let is_in_numbers = question.is_in_numbers();
-    let ask = move || question.ask_in_own_room(0, ROOM_MAX);
+    let ask = move || question.ask_in_own_room(0, ROOM_MAX, HErrno::new(0));
     // Not libc's own function even for what is in numbers: its lock may be held for as long as another
     // OS thread looks something up.
     let (outcome, aside) = if is_in_numbers {
@@ -336,9 +349,13 @@ fn kept(here: Here, index: usize, question: Question) -> Green {
             }
         }
     };
+    // SAFETY: it was zero at first.
+    let h_errno = unsafe { outcome.h_errno.assume_init() };
+    if h_errno != 0 {
+        set_h_errno(h_errno);
+    }
     let Some(entry) = outcome.entry else {
         set_errno(aside.errno);
-        set_h_errno(outcome.h_errno);
         return Green::Done(Ok(0));
     };
     Green::Done(Ok(keep(index, &entry).expose_provenance()))

@@ -9,6 +9,13 @@ pub(crate) fn alike<T: PartialEq + Debug + Send + 'static>(
 ) -> T {
     let natively = thread::spawn(play.clone()).join().expect("it ends well on an OS thread");
     let greenly = greenroom::spawn(play).join().expect("it ends well on a green thread");
-    assert_eq!(greenly, natively, "left on a green thread, right on an OS thread");
+    if greenly != natively {
+        let (greenly, natively) = (format!("{greenly:#?}"), format!("{natively:#?}"));
+        let pairs = greenly.lines().zip(natively.lines()).enumerate();
+        for (line, (greenly, natively)) in pairs.filter(|(_, (a, b))| a != b).take(9) {
+            eprintln!("{line}: {greenly} on a green thread, {natively} on an OS thread");
+        }
+        panic!("it is not the same");
+    }
     greenly
 }

@@ -33,9 +33,11 @@ pub(crate) const CASES: &[Case] = &[
                 let seen = Rc::new(RefCell::new(Vec::new()));
                 let to_see = Rc::clone(&seen);
                 let waiter = spawn(move || {
-                    to_see.borrow_mut().push(call(pid));
                     // Asked again it refuses to wait; and then it is thrown out.
-                    to_see.borrow_mut().push(call(pid));
+                    for _ in 0..2 {
+                        let ended = call(pid);
+                        to_see.borrow_mut().push(ended);
+                    }
                     yield_now();
                 });
                 sleep(MOMENT);
@@ -98,7 +100,8 @@ pub(crate) const CASES: &[Case] = &[
             struct Waits(i32, fn(i32) -> Ended, Rc<RefCell<Vec<Ended>>>);
             impl Drop for Waits {
                 fn drop(&mut self) {
-                    self.2.borrow_mut().push(self.1(self.0));
+                    let ended = self.1(self.0);
+                    self.2.borrow_mut().push(ended);
                 }
             }
             for call in CALLS {

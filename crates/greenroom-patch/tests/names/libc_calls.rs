@@ -205,8 +205,9 @@ unsafe fn read(entry: &hostent) -> Entry {
         let mut all = Vec::new();
         // SAFETY: a list that ends with null.
         unsafe {
-            while !(*next).is_null() {
-                all.push(*next);
+            // Of an address in numbers libc aligns nothing.
+            while !next.read_unaligned().is_null() {
+                all.push(next.read_unaligned());
                 next = next.add(1);
             }
         }
@@ -311,8 +312,8 @@ pub(crate) fn filled(question: Question, remainder: usize, room: usize) -> Fille
         let (entry, addresses) = unsafe {
             let mut addresses = Vec::new();
             let mut next = head.h_addr_list;
-            while !(*next).is_null() {
-                addresses.push(place((*next).addr()));
+            while !next.read_unaligned().is_null() {
+                addresses.push(place(next.read_unaligned().addr()));
                 next = next.add(1);
             }
             (read(&head), addresses)

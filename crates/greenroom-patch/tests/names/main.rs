@@ -12,6 +12,9 @@ mod alike;
 #[allow(dead_code, reason = "the other program that has it needs more")]
 #[path = "../../../greenroom/tests/children/case.rs"]
 mod case;
+#[allow(dead_code, reason = "the other program that has it needs more")]
+#[path = "../../../greenroom/tests/world/raw.rs"]
+mod raw;
 #[path = "../../../greenroom/tests/children/runner.rs"]
 mod runner;
 
