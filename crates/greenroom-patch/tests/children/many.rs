@@ -51,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
             });
             let (codes, time) = all(waiters.collect());
             assert_eq!(codes, (0..50).map(|code| code << 8).collect::<Vec<_>>());
-            assert!(time < Duration::from_millis(CHILD_MS * 50 / 4), "{time:?}");
+            assert!(time < Duration::from_millis(CHILD_MS * 50 / 2), "{time:?}");
         },
         ..PLAIN
     },
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
             let waiters = (0..20).map(|_| spawn(|| wait().answer));
             let (reaped, time) = all(waiters.collect());
             assert_eq!(reaped.into_iter().collect::<BTreeSet<_>>(), pids);
-            assert!(time < Duration::from_millis(CHILD_MS * 20 / 4), "{time:?}");
+            assert!(time < Duration::from_millis(CHILD_MS * 20 / 2), "{time:?}");
             assert_eq!(wait().errno, libc::ECHILD);
         },
         ..PLAIN
@@ -110,13 +110,13 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             let commands = (0..10).map(|code| {
                 spawn(move || {
-                    let script = format!("sleep 0.1; exit {code}");
+                    let script = format!("sleep 0.3; exit {code}");
                     Command::new("sh").args(["-c", &script]).status().unwrap().code()
                 })
             });
             let (codes, time) = all(commands.collect());
             assert_eq!(codes, (0..10).map(Some).collect::<Vec<_>>());
-            assert!(time < Duration::from_millis(600), "{time:?}");
+            assert!(time < Duration::from_millis(1500), "{time:?}");
         },
         ..PLAIN
     },

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// As long as each lookup takes.
-const LOOKUP: Duration = Duration::from_millis(200);
+const LOOKUP: Duration = Duration::from_millis(600);
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -76,8 +76,8 @@ pub(crate) const CASES: &[Case] = &[
         name: "slow::on_an_os_thread_a_lookup_blocks_as_ever",
         play: || {
             let begin = Instant::now();
-            assert_eq!(LOOKUPS.map(|look_up| look_up()), [0; 4]);
-            assert!(begin.elapsed() >= LOOKUP * 3);
+            assert_eq!(LOOKUPS[0](), 0);
+            assert!(begin.elapsed() >= LOOKUP);
         },
         ..SLOWLY
     },
@@ -116,7 +116,7 @@ pub(crate) const CASES: &[Case] = &[
             for waiter in waiters {
                 assert!(waiter.join().unwrap_err().is_killed());
             }
-            assert!(begin.elapsed() < LOOKUP - MOMENT * 2, "{:?}", begin.elapsed());
+            assert!(begin.elapsed() < LOOKUP - MOMENT * 5, "{:?}", begin.elapsed());
             assert_eq!(*seen.borrow(), [libc::ECANCELED; 8]);
             while begin.elapsed() < LOOKUP * 2 {
                 sleep(MOMENT);

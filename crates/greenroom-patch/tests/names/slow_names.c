@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SLOW_MS = 200 };
+enum { SLOW_MS = 600 };
 
 static atomic_int alive;
 
