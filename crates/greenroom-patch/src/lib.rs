@@ -135,8 +135,12 @@ mod wait;
 mod file;
 
 mod accept;
+mod children;
 mod close;
+mod fork;
 mod messages;
+#[cfg(not(target_feature = "crt-static"))]
+mod names;
 mod receive;
 mod send;
 mod sleep;

@@ -35,6 +35,7 @@
 mod closing;
 mod exchange;
 mod lock;
+mod vfork;
 
 use std::{marker::PhantomData, os::fd::RawFd, time::Duration};
 
@@ -57,6 +58,8 @@ pub(crate) use closing::{Closings, hear};
 pub use closing::{about_to_close, is_awaited};
 pub(crate) use exchange::Away;
 pub use exchange::{Exchange, set_exchange};
+pub(crate) use vfork::Announced;
+pub use vfork::about_to_vfork;
 
 /// Refusals in a row after which whoever is stopped, and tries again and again, is told of and
 /// slowed down.
@@ -111,7 +114,8 @@ impl From<Refusal> for Stop {
 
 impl Here {
     /// `None` on an OS thread's own stack; inside [`no_switch`]; and in a forked child until
-    /// it has waited on its hub by itself, for it may be about to `exec`.
+    /// it has waited on its hub by itself, for it may be about to `exec`; and in a child of `vfork` that was
+    /// [announced](about_to_vfork).
     ///
     /// Costs a few nanoseconds where there is no green thread: two loads from thread-locals. Takes no
     /// lock and allocates nothing.
@@ -127,7 +131,10 @@ impl Here {
         let local = existing()?;
         let stays = control::with_current(local, |control| control.stays.get());
         // Borrowed: this is the hub's own doing, on a green thread's stack.
-        let is_free = local.hub.try_borrow_mut().is_ok_and(|hub| !hub.is_parents());
+        let is_free = local
+            .hub
+            .try_borrow_mut()
+            .is_ok_and(|hub| !hub.is_parents() && !vfork::is_child(local, hub.era()));
         (is_free && !stays).then_some(Here { local, pinned: PhantomData })
     }
 

@@ -28,7 +28,7 @@ use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
     debug::{Pulse, limit_from_env, say_panic, watch_for_good},
-    foreign::Closings,
+    foreign::{Announced, Closings},
     hub::{end::End, remote::Post},
     thread::{
         Control, Waiter, errno::ErrnoPlace, holder::Holders, join, registry::Registry,
@@ -64,6 +64,8 @@ pub(crate) struct Local {
     /// What others close while green threads here wait for it in foreign code, and the hub's era when
     /// that began.
     pub(crate) closings: RefCell<Option<(u32, Arc<Closings>)>>,
+    /// A child that shares this memory was about to be made.
+    pub(crate) vfork: Cell<Announced>,
     /// Who holds what is waited for there.
     pub(crate) holders: Cell<Option<Holders>>,
     /// Who waits until everyone is parked.
@@ -179,6 +181,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         looks: Cell::new(false),
         seen: RefCell::default(),
         closings: RefCell::default(),
+        vfork: Cell::default(),
         holders: Cell::new(None),
         quiet: RefCell::default(),
         pulse,
