@@ -1,0 +1,3 @@
+//! Names the patch, for whoever names this.
+
+use greenroom_patch as _;

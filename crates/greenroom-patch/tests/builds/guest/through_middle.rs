@@ -1,0 +1,9 @@
+//! Names a crate that names the patch.
+
+use middle as _;
+
+mod bound;
+
+fn main() {
+    bound::main();
+}

@@ -1,0 +1,7 @@
+//! Has the patch among its dependencies, and does not name it.
+
+mod bound;
+
+fn main() {
+    bound::main();
+}
