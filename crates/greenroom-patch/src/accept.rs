@@ -48,6 +48,7 @@ hooks! {
     }
 
     fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+        also __connect,
         green(here) { connect_green(here, fd, address, length) }
         else syscall!(SYS_connect, fd, address, length)
     }

@@ -17,11 +17,13 @@ use crate::file;
 
 hooks! {
     fn close(fd: c_int) -> c_int {
+        also __close,
         before about_to_close(fd..=fd),
         else syscall!(SYS_close, fd)
     }
 
     fn dup2(old: c_int, new: c_int) -> c_int {
+        also __dup2,
         before replaces(old, new),
         else if old == new { file::is_nonblocking(old).map(|_| new as usize) } else { syscall!(SYS_dup3, old, new, 0) }
     }

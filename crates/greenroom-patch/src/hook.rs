@@ -90,6 +90,7 @@ pub(crate) fn errno() -> Errno {
 
 /// Defines functions that stand in front of libc's, of the same name and type.
 ///
+/// What stands after `also` is the same function under another name of libc's.
 /// What follows `before` is done first, on any thread.
 ///
 /// On a green thread the block after `green` is run, which gives a [`Green`]. Anywhere else, and for
@@ -97,6 +98,7 @@ pub(crate) fn errno() -> Errno {
 /// after `else`, a [`Result`]. If that fails, and what follows `again` is true, it is called again.
 macro_rules! hooks {
     ($($(#[$attribute:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty {
+        $(also $alias:ident,)?
         $(green($here:ident) $green:block)?
         $(before $before:expr,)?
         else $system:expr
@@ -138,6 +140,19 @@ macro_rules! hooks {
                 return answer;
             }
         }
+
+        $(
+            // SAFETY (of the name): as above, and libc's are one function too. It goes over into ours with
+            // registers and stack as it found them, whatever the arguments are.
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            unsafe extern "C" fn $alias() {
+                #[cfg(target_arch = "x86_64")]
+                std::arch::naked_asm!("jmp {one}", one = sym $name);
+                #[cfg(target_arch = "aarch64")]
+                std::arch::naked_asm!("b {one}", one = sym $name);
+            }
+        )?
     )*};
 }
 

@@ -119,6 +119,8 @@
 //! nothing to wait for, but for files that are no sockets, of which the kernel is asked for their kind; a wait costs
 //! some system calls: for the file's mode, its timeout, and to arm the poller.
 
+//! [`calls`] lists all calls, and [`builds`] how the patch gets into programs and libraries.
+
 #![deny(unsafe_code)]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
@@ -155,3 +157,9 @@ pub mod calls;
 pub mod guests;
 
 pub use greenroom::foreign::no_switch;
+
+#[doc = include_str!("../CALLS.md")]
+pub mod calls {}
+
+#[doc = include_str!("../BUILDS.md")]
+pub mod builds {}

@@ -50,6 +50,7 @@ hooks! {
     }
 
     fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
+        also __read,
         green(here) {
             let part = iovec { iov_base: buffer, iov_len: length };
             read_parts(here, fd, &part, 1)

@@ -28,6 +28,7 @@ use crate::{
 
 hooks! {
     fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
+        also __send,
         green(here) { send_bytes(here, fd, buffer, length, flags, ptr::null(), 0) }
         else syscall!(SYS_sendto, fd, buffer, length, flags, 0usize, 0usize)
     }
@@ -50,6 +51,7 @@ hooks! {
     }
 
     fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+        also __write,
         green(here) {
             let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
             write_parts(here, fd, &part, 1)

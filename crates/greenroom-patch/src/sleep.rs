@@ -25,6 +25,7 @@ use crate::{
 
 hooks! {
     fn nanosleep(time: *const timespec, rest: *mut timespec) -> c_int {
+        also __nanosleep,
         green(here) { duration(time).map(|time| sleep_for(here, time)) }
         else syscall!(SYS_nanosleep, time, rest)
     }
@@ -62,6 +63,7 @@ hooks! {
     }
 
     fn sched_yield() -> c_int {
+        also __sched_yield,
         green(here) {
             here.yield_now();
             Ok(0)

@@ -7,6 +7,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Other names of the same calls, which no header has. */
+ssize_t __read(int fd, void *buffer, size_t length);
+ssize_t __send(int fd, const void *buffer, size_t length, int flags);
+int __close(int fd);
+
 static int early_went_well;
 
 static int call_recv(int fd)
@@ -51,12 +56,14 @@ static void early(void)
     question.fd = ends[1];
     if (poll(&question, 1, -1) != 1 || read(ends[1], &byte, 1) != 1 || byte != 'a')
         return;
-    if (send(ends[0], "b", 1, 0) != 1 || recv(ends[1], &byte, 1, 0) != 1 || byte != 'b')
+    if (send(ends[0], "bc", 2, 0) != 2 || __send(ends[0], "d", 1, 0) != 1 || recv(ends[1], &byte, 1, 0) != 1 || byte != 'b')
+        return;
+    if (__read(ends[1], &byte, 1) != 1 || byte != 'c' || read(ends[1], &byte, 1) != 1 || byte != 'd')
         return;
     if (recv(ends[1], &byte, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN)
         return;
     errno = 0;
-    if (usleep(1) != 0 || close(ends[0]) != 0 || close(ends[1]) != 0 || errno != 0)
+    if (usleep(1) != 0 || __close(ends[0]) != 0 || close(ends[1]) != 0 || errno != 0)
         return;
     early_went_well = read(ends[1], &byte, 1) == -1 && errno == EBADF;
 }
