@@ -123,7 +123,11 @@ fn calls(socket: c_int, null: c_int) -> Vec<Pair> {
         }
     };
     vec![
-        ("recv of nothing, MSG_DONTWAIT", Box::new(receiving(libc::recv)), Box::new(receiving(recv))),
+        (
+            "recv of nothing, MSG_DONTWAIT",
+            Box::new(receiving(libc::recv)),
+            Box::new(receiving(recv)),
+        ),
         ("read of /dev/null", Box::new(reading(libc::read)), Box::new(reading(read))),
         ("write to /dev/null", Box::new(writing(libc::write)), Box::new(writing(write))),
         ("poll of no fds", Box::new(polling(libc::poll)), Box::new(polling(poll))),

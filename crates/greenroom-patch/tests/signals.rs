@@ -132,7 +132,16 @@ fn calls_of_a_handler_go_well_without_a_hub_and_on_its_root() {
 
 #[test]
 fn calls_of_a_handler_on_a_green_thread_never_switch() {
-    let _turn = begin(libc::SA_RESTART);
+    raise_on_green_thread(libc::SA_RESTART);
+}
+
+#[test]
+fn calls_of_a_handler_on_a_stack_of_its_own_never_switch() {
+    raise_on_green_thread(libc::SA_RESTART | libc::SA_ONSTACK);
+}
+
+fn raise_on_green_thread(flags: c_int) {
+    let _turn = begin(flags);
     let handled = Rc::new(Cell::new(false));
     let sibling = greenroom::spawn({
         let handled = handled.clone();
@@ -152,15 +161,6 @@ fn calls_of_a_handler_on_a_green_thread_never_switch() {
     assert_handled(1000);
 }
 
-#[test]
-fn calls_of_a_handler_on_a_stack_of_its_own_never_switch() {
-    let _turn = begin(libc::SA_RESTART | libc::SA_ONSTACK);
-    let sibling = greenroom::spawn(|| assert!(!IN_HANDLER.get(), "runs in a handler"));
-    greenroom::spawn(|| (0..1000).for_each(|_| raise())).join().unwrap();
-    sibling.join().unwrap();
-    assert_handled(1000);
-}
-
 /// Signals come by a timer, so they strike in the hub's own code too, with its state borrowed.
 #[test]
 fn calls_of_a_handler_that_strikes_anywhere_go_well() {
@@ -175,7 +175,12 @@ fn calls_of_a_handler_that_strikes_anywhere_go_well() {
                 while !stop.load(Ordering::Relaxed) {
                     // SAFETY: a signal that is handled, to a thread that waits for this one.
                     unsafe {
-                        libc::syscall(libc::SYS_tgkill, process, target.as_raw_nonzero(), libc::SIGUSR1)
+                        libc::syscall(
+                            libc::SYS_tgkill,
+                            process,
+                            target.as_raw_nonzero(),
+                            libc::SIGUSR1,
+                        )
                     };
                     std::thread::sleep(Duration::from_micros(50));
                 }

@@ -37,8 +37,9 @@ mod exchange;
 mod lock;
 mod vfork;
 
-use std::{marker::PhantomData, os::fd::RawFd, time::Duration};
+use std::{marker::PhantomData, os::fd::RawFd, ptr, time::Duration};
 
+use greenroom_fiber::Fiber;
 use greenroom_hub::{Interest, ListenError, Wake};
 
 use crate::{
@@ -46,7 +47,7 @@ use crate::{
     hub::local::{Local, existing},
     offload,
     thread::{
-        control, current, is_green,
+        Control, control, current, is_green,
         park::{self, CALLS_IN_A_ROW_MAX},
         throw::{Refusal, refusal},
     },
@@ -113,9 +114,9 @@ impl From<Refusal> for Stop {
 }
 
 impl Here {
-    /// `None` on an OS thread's own stack; inside [`no_switch`]; and in a forked child until
-    /// it has waited on its hub by itself, for it may be about to `exec`; and in a child of `vfork` that was
-    /// [announced](about_to_vfork).
+    /// `None` on an OS thread's own stack; on the stack that handlers of signals may have for themselves;
+    /// inside [`no_switch`]; in a forked child until it has waited on its hub by itself, for it may be about
+    /// to `exec`; and in a child of `vfork` that was [announced](about_to_vfork).
     ///
     /// Costs a few nanoseconds where there is no green thread: two loads from thread-locals. Takes no
     /// lock and allocates nothing.
@@ -135,7 +136,7 @@ impl Here {
             .hub
             .try_borrow_mut()
             .is_ok_and(|hub| !hub.is_parents() && !vfork::is_child(local, hub.era()));
-        (is_free && !stays).then_some(Here { local, pinned: PhantomData })
+        (is_free && !stays && is_on_own_stack()).then_some(Here { local, pinned: PhantomData })
     }
 
     /// Counts a call that might have had to wait and did not.
@@ -146,10 +147,12 @@ impl Here {
     }
 
     /// True after many such calls in a row: before the next one it is the turn of others, as with the
-    /// reads and writes of [`net`](crate::net).
+    /// reads and writes of [`net`](crate::net). But never in a handler of a signal, which strikes in the
+    /// middle of anything.
     #[inline]
     pub fn must_give_way(self) -> bool {
         self.local.calls_in_a_row.get() >= CALLS_IN_A_ROW_MAX
+            && !self.local.blocked_signals.are_more_than_usual()
     }
 
     /// Lets others run, and then tells whether the thread is to be stopped: else one whose data never end
@@ -278,6 +281,15 @@ impl Here {
         }
         refusal.into()
     }
+}
+
+/// Not so in a handler of a signal that has a stack of its own: there is one such stack for all.
+fn is_on_own_stack() -> bool {
+    let on_stack = 0u8;
+    let here = ptr::from_ref(&on_stack).addr();
+    Fiber::<Control>::with_current(|fiber| {
+        fiber.and_then(Fiber::stack_range).is_some_and(|stack| stack.contains(&here))
+    })
 }
 
 /// Runs `f`, in which waits of foreign code do not let others run: they block the OS thread, as they

@@ -32,7 +32,7 @@ use crate::{
     hub::{end::End, remote::Post},
     thread::{
         Control, Waiter, errno::ErrnoPlace, holder::Holders, join, registry::Registry,
-        run::Trimming, spawn::default_stack_size,
+        run::Trimming, signals::Blocked, spawn::default_stack_size,
     },
 };
 
@@ -74,6 +74,7 @@ pub(crate) struct Local {
     /// Draws what is chosen where several could be.
     pub(crate) draws: RefCell<Chance>,
     pub(crate) errno: ErrnoPlace,
+    pub(crate) blocked_signals: Blocked,
     pub(crate) end: End,
 }
 
@@ -187,6 +188,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         pulse,
         draws: RefCell::new(Chance::from_seed(0)),
         errno: ErrnoPlace::of_this_os_thread(),
+        blocked_signals: Blocked::new(),
         end: End::new(),
     };
     LOCAL.set(Box::into_raw(Box::new(local)));

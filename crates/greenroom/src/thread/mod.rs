@@ -15,6 +15,7 @@ pub(crate) mod holder;
 pub(crate) mod park;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod signals;
 pub(crate) mod throw;
 pub(crate) mod wait_queue;
 

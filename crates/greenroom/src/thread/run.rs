@@ -100,6 +100,7 @@ fn run_ready(local: &Local) -> bool {
 /// Collects whoever is due or ready; sleeps if that is nobody.
 fn turn(local: &Local, holders: Option<AskHolders<'_>>) {
     foreign::hear(local);
+    local.blocked_signals.settle();
     local.hub.borrow_mut().prepare();
     let outcome = idle_chores(local).and_then(|()| local.hub.borrow_mut().wait());
     match outcome {

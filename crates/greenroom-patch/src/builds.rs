@@ -1,0 +1,4 @@
+//! Ways to build programs and libraries, and what goes green in each.
+//!
+//! Only words.
+#![doc = include_str!("../BUILDS.md")]
