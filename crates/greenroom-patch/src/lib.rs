@@ -145,6 +145,15 @@ mod context;
 mod lock;
 mod transfer;
 
+mod multiplex;
+mod set;
+
+mod epoll;
+mod poll;
+mod select;
+
+mod mask;
+mod memory;
 mod parts;
 
 pub mod calls;
