@@ -216,7 +216,10 @@ impl Here {
                 self.went_on();
                 Ok(())
             }
-            Ok(Ok(Wake::Expired)) => Err(Stop::Expired),
+            Ok(Ok(Wake::Expired)) => {
+                self.went_on();
+                Err(Stop::Expired)
+            }
             Ok(Ok(Wake::Closed)) => Err(Stop::Closed),
             Ok(Ok(wake)) => unreachable!("a wait for an fd is not ended by {wake:?}"),
             Ok(Err(ListenError::Io(error))) => {

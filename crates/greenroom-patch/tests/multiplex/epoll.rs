@@ -1,0 +1,201 @@
+//! `epoll_wait` and its kind.
+
+use std::{
+    io::{Read, Write, pipe},
+    os::fd::{AsRawFd, RawFd},
+};
+
+use libc::{EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT};
+
+use crate::{
+    both::{Others, same},
+    poll::data_later,
+    raw::{
+        Answer, Nowhere, Reports, close, epoll, epoll_by_time, epoll_by_time_nowhere,
+        epoll_nowhere, later, new_set, try_watch, watch,
+    },
+};
+
+type Waited = (Answer, Reports);
+
+/// With a set that watches a pipe for some events, and both ends of it.
+fn with_set(
+    events: i32,
+    f: impl FnOnce(RawFd, std::io::PipeReader, std::io::PipeWriter) -> Vec<Waited>,
+) -> Vec<Waited> {
+    let (reader, writer) = pipe().unwrap();
+    let set = new_set();
+    watch(set, reader.as_raw_fd(), events, 77);
+    let waited = f(set, reader, writer);
+    close(set).unwrap();
+    waited
+}
+
+fn told(events: i32) -> Waited {
+    (Ok(1), vec![(events as u32, 77)])
+}
+
+fn nothing() -> Waited {
+    (Ok(0), vec![])
+}
+
+#[test]
+fn a_set_reports_as_the_kernel_does() {
+    type Case = (&'static str, Others, fn() -> Vec<Waited>, Vec<Waited>);
+    let cases: Vec<Case> = vec![
+        (
+            "nothing",
+            Others::Run,
+            || with_set(EPOLLIN, |set, _reader, _writer| vec![epoll(set, 8, 20, None)]),
+            vec![nothing()],
+        ),
+        (
+            "without waiting",
+            Others::Wait,
+            || with_set(EPOLLIN, |set, _reader, _writer| vec![epoll(set, 8, 0, None)]),
+            vec![nothing()],
+        ),
+        (
+            "data, as long as there are some",
+            Others::Run,
+            level,
+            vec![told(EPOLLIN), told(EPOLLIN), nothing()],
+        ),
+        (
+            "an edge once",
+            Others::Run,
+            || data_twice(EPOLLIN | EPOLLET),
+            vec![told(EPOLLIN), nothing()],
+        ),
+        (
+            "one shot once",
+            Others::Run,
+            || data_twice(EPOLLIN | EPOLLONESHOT),
+            vec![told(EPOLLIN), nothing()],
+        ),
+        (
+            "a hang-up, unasked",
+            Others::Run,
+            || {
+                with_set(0, |set, _reader, writer| {
+                    let _later = later(move || drop(writer));
+                    vec![epoll(set, 8, -1, None)]
+                })
+            },
+            vec![told(EPOLLHUP)],
+        ),
+        (
+            "what is known at once",
+            Others::Wait,
+            || {
+                with_set(EPOLLIN, |set, _reader, mut writer| {
+                    writer.write_all(b"x").unwrap();
+                    vec![epoll(set, 8, -1, None), epoll_by_time(set, None, None)]
+                })
+            },
+            vec![told(EPOLLIN), told(EPOLLIN)],
+        ),
+        (
+            "by seconds and nanoseconds",
+            Others::Run,
+            || {
+                with_set(EPOLLIN, |set, _reader, writer| {
+                    let early = epoll_by_time(set, Some((0, 5_000_000)), None);
+                    let _later = data_later(&writer);
+                    vec![
+                        early,
+                        epoll_by_time(set, Some((5, 0)), None),
+                        epoll_by_time(set, None, None),
+                    ]
+                })
+            },
+            vec![nothing(), told(EPOLLIN), told(EPOLLIN)],
+        ),
+    ];
+    for (name, others, case, expected) in cases {
+        assert_eq!(same(name, others, case), expected, "{name}");
+    }
+}
+
+fn level() -> Vec<Waited> {
+    with_set(EPOLLIN, |set, mut reader, writer| {
+        let _later = data_later(&writer);
+        let first = epoll(set, 8, -3, None);
+        let again = epoll(set, 8, 5000, None);
+        reader.read_exact(&mut [0]).unwrap();
+        vec![first, again, epoll(set, 8, 10, None)]
+    })
+}
+
+fn data_twice(events: i32) -> Vec<Waited> {
+    with_set(events, |set, _reader, writer| {
+        let _later = data_later(&writer);
+        let first = epoll(set, 8, 5000, None);
+        vec![first, epoll(set, 8, 10, None)]
+    })
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_the_kernel_itself() {
+    type Refused = (&'static str, Others, fn(RawFd) -> Answer, Answer);
+    let cases: Vec<Refused> = vec![
+        ("no room for events", Others::Wait, |set| epoll(set, 0, 50, None).0, Err(libc::EINVAL)),
+        ("less than no room", Others::Wait, |set| epoll(set, -1, -1, None).0, Err(libc::EINVAL)),
+        ("not a set", Others::Wait, |_| epoll(0, 8, 50, None).0, Err(libc::EINVAL)),
+        ("not open", Others::Wait, |_| epoll(900_000, 8, 50, None).0, Err(libc::EBADF)),
+        (
+            "events nowhere",
+            Others::Wait,
+            |set| epoll_nowhere(set, Nowhere::Readonly, 50),
+            Err(libc::EFAULT),
+        ),
+        (
+            "a time nowhere",
+            Others::Wait,
+            |set| epoll_by_time_nowhere(set, Nowhere::Unreadable),
+            Err(libc::EFAULT),
+        ),
+        (
+            "too many nanoseconds",
+            Others::Wait,
+            |set| epoll_by_time(set, Some((0, 2_000_000_000)), None).0,
+            Err(libc::EINVAL),
+        ),
+    ];
+    for (name, others, case, expected) in cases {
+        let refused = same(name, others, move || {
+            let (reader, mut writer) = pipe().unwrap();
+            writer.write_all(b"x").unwrap();
+            let set = new_set();
+            watch(set, reader.as_raw_fd(), EPOLLIN, 0);
+            let answer = case(set);
+            close(set).unwrap();
+            answer
+        });
+        assert_eq!(refused, expected, "{name}");
+    }
+}
+
+#[test]
+fn sets_nested_as_deep_as_can_be_are_waited_for_all_the_same() {
+    let waited = same("nested", Others::Run, || {
+        let (reader, writer) = pipe().unwrap();
+        let mut sets = vec![reader.as_raw_fd()];
+        loop {
+            let outer = new_set();
+            if !try_watch(outer, sets[sets.len() - 1], EPOLLIN, 77) {
+                close(outer).unwrap();
+                break;
+            }
+            sets.push(outer);
+        }
+        let outermost = sets[sets.len() - 1];
+        let early = epoll(outermost, 8, 10, None);
+        let _later = data_later(&writer);
+        let waited = (sets.len(), early, epoll(outermost, 8, 5000, None));
+        sets.iter().skip(1).for_each(|&set| drop(close(set).unwrap()));
+        waited
+    });
+    assert!(waited.0 > 3, "{} fds in a row", waited.0);
+    assert_eq!((waited.1, waited.2), (nothing(), told(EPOLLIN)));
+}
