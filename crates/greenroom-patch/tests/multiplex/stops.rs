@@ -17,8 +17,10 @@ use crate::{
     raw::{Answer, By, USUAL, close, epoll, new_set, poll, select, watch},
 };
 
-/// Ways to wait for ever for two pipes in which nothing comes.
-const WAYS: [(&str, fn([RawFd; 2]) -> Answer); 5] = [
+/// How to wait for ever for two pipes in which nothing comes.
+type Way = (&'static str, fn([RawFd; 2]) -> Answer);
+
+const WAYS: [Way; 5] = [
     ("one fd", |[fd, _]| poll(By::Poll, &[(fd, POLLIN)], -1).0),
     ("two fds", |[one, two]| poll(By::Ppoll, &[(one, POLLIN), (two, POLLIN)], -1).0),
     ("nobody", |_| poll(By::Poll, &[], -1).0),
