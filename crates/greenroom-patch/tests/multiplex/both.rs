@@ -2,7 +2,14 @@
 //!
 //! Knows no calls.
 
-use std::{cell::Cell, fmt::Debug, panic::resume_unwind, rc::Rc, thread};
+use std::{
+    cell::Cell,
+    fmt::Debug,
+    panic::resume_unwind,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Whether others run while a case waits on a green thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +18,9 @@ pub(crate) enum Others {
     /// There is nothing to wait for, or nobody may run meanwhile.
     Wait,
 }
+
+/// Less than a case says that it would wait for what is going to come.
+const CASE_TIME: Duration = Duration::from_secs(4);
 
 /// Runs `case` twice, each time on an OS thread of its own. Returns what came of both.
 #[track_caller]
@@ -45,7 +55,13 @@ fn on_os_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T 
 fn on_green_thread<T: 'static>(case: impl FnOnce() -> T + 'static) -> (T, Others) {
     let ran = Rc::new(Cell::new(Others::Wait));
     let seen = Rc::clone(&ran);
-    let first = greenroom::spawn(move || (case(), seen.get()));
+    let first = greenroom::spawn(move || {
+        let begin = Instant::now();
+        let value = case();
+        let took = begin.elapsed();
+        assert!(took < CASE_TIME, "{took:?}: it came, but was found only when the time was over");
+        (value, seen.get())
+    });
     let other = greenroom::spawn(move || ran.set(Others::Run));
     let (value, others) = first.join().unwrap_or_else(|error| panic!("{error}"));
     other.join().unwrap();

@@ -5,14 +5,14 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use libc::{EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT};
+use libc::{EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT, POLLIN};
 
 use crate::{
     both::{Others, same},
     poll::data_later,
     raw::{
-        Answer, Nowhere, Reports, close, epoll, epoll_by_time, epoll_by_time_nowhere,
-        epoll_nowhere, later, new_set, try_watch, watch,
+        Answer, By, Nowhere, Reports, close, epoll, epoll_by_time, epoll_by_time_nowhere,
+        epoll_nowhere, later, new_set, poll, try_watch, watch,
     },
 };
 
@@ -178,26 +178,37 @@ fn what_is_wrong_is_refused_by_the_kernel_itself() {
 
 #[test]
 fn sets_nested_as_deep_as_can_be_are_waited_for_all_the_same() {
-    let waited = same("nested", Others::Run, || {
-        let (reader, writer) = pipe().unwrap();
-        let mut sets = vec![reader.as_raw_fd()];
-        loop {
-            let outer = new_set();
-            if !try_watch(outer, sets[sets.len() - 1], EPOLLIN, 77) {
-                close(outer).unwrap();
-                break;
-            }
-            sets.push(outer);
+    // On a green thread one or two more stand around the outermost, which the kernel may refuse.
+    for (further_in, is_alone) in [(0, true), (1, true), (0, false), (1, false), (2, false)] {
+        let (depth, waited) = same("nested", Others::Run, move || nested(further_in, is_alone));
+        assert!(depth > 3, "{depth} fds in a row");
+        assert_eq!(waited, [Ok(0), Ok(1)], "{further_in} further in");
+    }
+}
+
+/// Waits for a set, alone or beside another fd, with nothing and with something to be found.
+fn nested(further_in: usize, is_alone: bool) -> (usize, [Answer; 2]) {
+    let (reader, writer) = pipe().unwrap();
+    let (quiet, _keep) = pipe().unwrap();
+    let mut fds = vec![reader.as_raw_fd()];
+    loop {
+        let outer = new_set();
+        if !try_watch(outer, fds[fds.len() - 1], EPOLLIN, 77) {
+            close(outer).unwrap();
+            break;
         }
-        let outermost = sets[sets.len() - 1];
-        let early = epoll(outermost, 8, 10, None);
-        let _later = data_later(&writer);
-        let waited = (sets.len(), early, epoll(outermost, 8, 5000, None));
-        for &set in &sets[1..] {
-            close(set).unwrap();
-        }
-        waited
-    });
-    assert!(waited.0 > 3, "{} fds in a row", waited.0);
-    assert_eq!((waited.1, waited.2), (nothing(), told(EPOLLIN)));
+        fds.push(outer);
+    }
+    let set = fds[fds.len() - 1 - further_in];
+    let wait = |ms| match is_alone {
+        true => epoll(set, 8, ms, None).0,
+        false => poll(By::Poll, &[(set, POLLIN), (quiet.as_raw_fd(), POLLIN)], ms).0,
+    };
+    let early = wait(10);
+    let _later = data_later(&writer);
+    let answers = [early, wait(5000)];
+    for &set in &fds[1..] {
+        close(set).unwrap();
+    }
+    (fds.len(), answers)
 }

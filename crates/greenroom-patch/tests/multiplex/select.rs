@@ -103,6 +103,12 @@ fn what_becomes_ready_later_is_left_in_the_sets() {
             found(1, [&[], &[], &[0]], Some(Rest::Some)),
         ),
         (
+            "data, after a wake-up for nothing",
+            Others::Run,
+            woken_for_nothing,
+            found(1, [&[1], &[], &[]], Some(Rest::Some)),
+        ),
+        (
             "two sets at once count twice",
             Others::Run,
             both_ways,
@@ -134,6 +140,14 @@ fn error() -> Seen {
     writer.write_all(&vec![0; 1 << 16]).unwrap();
     let _later = later(move || drop(reader));
     ask(&[writer.as_raw_fd()], [&[], &[0], &[]], Some(5000))
+}
+
+/// One fd is hung up, of which only what is exceptional was asked.
+fn woken_for_nothing() -> Seen {
+    let ((hung_up, gone), (reader, writer)) = (pipe().unwrap(), pipe().unwrap());
+    drop(gone);
+    let _later = data_later(&writer);
+    ask(&[hung_up.as_raw_fd(), reader.as_raw_fd()], [&[1], &[], &[0]], Some(5000))
 }
 
 fn urgent() -> Seen {

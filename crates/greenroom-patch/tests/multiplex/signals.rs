@@ -6,6 +6,7 @@ use std::{
     io::{Write, pipe},
     os::fd::{AsRawFd, RawFd},
     sync::atomic::Ordering,
+    time::{Duration, Instant},
 };
 
 use libc::{EPOLLIN, SIGUSR1, SIGUSR2, c_int};
@@ -19,16 +20,23 @@ use crate::{
     },
 };
 
-/// Waits until a pipe can be read, for 60 ms at most, under a mask that blocks these signals.
-type Waits = fn(RawFd, &[c_int]) -> Answer;
+/// Waits until a pipe can be read, for so many milliseconds at most, under a mask that blocks these signals.
+type Waits = fn(RawFd, i32, &[c_int]) -> Answer;
 
-const TIME: Option<(i64, i64)> = Some((0, 60_000_000));
+fn time(ms: i32) -> Option<(i64, i64)> {
+    Some((i64::from(ms / 1000), i64::from(ms % 1000 * 1_000_000)))
+}
+
+/// For who is to wait to the end.
+const SOON: i32 = 60;
+/// For who is not.
+const LATE: i32 = 20_000;
 
 const ALL: [(&str, Waits); 4] = [
-    ("ppoll", |fd, mask| ppoll(fd, TIME, Some(mask))),
-    ("pselect", |fd, mask| pselect(fd, TIME, Some(mask)).0),
-    ("epoll_pwait", |fd, mask| with_set(fd, |set| epoll(set, 8, 60, Some(mask)).0)),
-    ("epoll_pwait2", |fd, mask| with_set(fd, |set| epoll_by_time(set, TIME, Some(mask)).0)),
+    ("ppoll", |fd, ms, mask| ppoll(fd, time(ms), Some(mask))),
+    ("pselect", |fd, ms, mask| pselect(fd, time(ms), Some(mask)).0),
+    ("epoll_pwait", |fd, ms, mask| with_set(fd, |set| epoll(set, 8, ms, Some(mask)).0)),
+    ("epoll_pwait2", |fd, ms, mask| with_set(fd, |set| epoll_by_time(set, time(ms), Some(mask)).0)),
 ];
 
 fn with_set(fd: RawFd, f: impl FnOnce(RawFd) -> Answer) -> Answer {
@@ -46,7 +54,9 @@ type Seen = (Answer, usize, bool);
 fn seen(f: impl FnOnce() -> Answer) -> Seen {
     block(&[SIGUSR1]);
     let before = HANDLED.load(Ordering::SeqCst);
+    let begin = Instant::now();
     let answer = f();
+    assert!(begin.elapsed() < Duration::from_secs(10), "the signal ends the wait, not the time");
     let handled = HANDLED.load(Ordering::SeqCst) - before;
     assert!(is_blocked(SIGUSR1), "the mask is what it was");
     (answer, handled, is_pending(SIGUSR1))
@@ -65,7 +75,7 @@ fn a_mask_admits_signals_that_end_the_wait() {
         let comes = same(name, Others::Run, move || {
             let (reader, _writer) = pipe().unwrap();
             let _later = signal_later();
-            seen(|| waits(reader.as_raw_fd(), &[]))
+            seen(|| waits(reader.as_raw_fd(), LATE, &[]))
         });
         assert_eq!(comes, (Err(libc::EINTR), 1, false), "{name}: the signal comes");
 
@@ -73,7 +83,7 @@ fn a_mask_admits_signals_that_end_the_wait() {
             let (reader, _writer) = pipe().unwrap();
             seen(|| {
                 Target::this_os_thread().send(SIGUSR1);
-                waits(reader.as_raw_fd(), &[SIGUSR2])
+                waits(reader.as_raw_fd(), LATE, &[SIGUSR2])
             })
         });
         assert_eq!(pends, (Err(libc::EINTR), 1, false), "{name}: the signal is pending");
@@ -83,7 +93,7 @@ fn a_mask_admits_signals_that_end_the_wait() {
             writer.write_all(b"x").unwrap();
             seen(|| {
                 Target::this_os_thread().send(SIGUSR1);
-                waits(reader.as_raw_fd(), &[])
+                waits(reader.as_raw_fd(), LATE, &[])
             })
         });
         assert_eq!(late, (Ok(1), 0, true), "{name}: what is ready is told first");
@@ -91,14 +101,14 @@ fn a_mask_admits_signals_that_end_the_wait() {
         let refused = same(name, Others::Run, move || {
             let (reader, _writer) = pipe().unwrap();
             let _later = signal_later();
-            seen(|| waits(reader.as_raw_fd(), &[SIGUSR1]))
+            seen(|| waits(reader.as_raw_fd(), SOON, &[SIGUSR1]))
         });
         assert_eq!(refused, (Ok(0), 0, true), "{name}: the mask blocks it as well");
 
         let data = same(name, Others::Run, move || {
             let (reader, writer) = pipe().unwrap();
             let _later = data_later(&writer);
-            seen(|| waits(reader.as_raw_fd(), &[]))
+            seen(|| waits(reader.as_raw_fd(), LATE, &[]))
         });
         assert_eq!(data, (Ok(1), 0, false), "{name}: data come, and no signal");
     }
@@ -113,7 +123,7 @@ fn ignored_signals_end_nothing() {
             block(&[SIGUSR2]);
             let here = Target::this_os_thread();
             let _later = later(move || here.send(SIGUSR2));
-            waits(reader.as_raw_fd(), &[])
+            waits(reader.as_raw_fd(), SOON, &[])
         });
         assert_eq!(ignored, Ok(0), "{name}");
     }
