@@ -124,6 +124,10 @@
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 compile_error!("greenroom-patch builds for Linux with glibc");
 
+pub mod builds;
+pub mod calls;
+pub mod guests;
+
 #[macro_use]
 mod raw;
 #[macro_use]
@@ -132,27 +136,36 @@ mod next;
 
 mod wait;
 
-mod file;
-
-mod accept;
-mod children;
-mod close;
-mod fork;
-mod messages;
-#[cfg(not(target_feature = "crt-static"))]
-mod names;
 mod receive;
 mod send;
+
+mod accept;
+mod close;
+mod messages;
+mod transfer;
+
+mod poll;
+mod select;
+
+mod epoll;
+
+mod multiplex;
+mod set;
+
 mod sleep;
+
+#[cfg(not(target_feature = "crt-static"))]
+mod names;
+
+mod children;
+mod fork;
 
 mod context;
 mod lock;
-mod transfer;
 
+mod file;
+mod mask;
+mod memory;
 mod parts;
-
-pub mod builds;
-pub mod calls;
-pub mod guests;
 
 pub use greenroom::foreign::no_switch;

@@ -102,6 +102,7 @@ unsafe fn sleep_by_clock(
     Green::Done(Ok(0))
 }
 
+/// What a caller of libc's gives as a time.
 pub(crate) fn duration(time: *const timespec) -> Result<Duration> {
     if time.is_null() {
         return Err(Errno(libc::EFAULT));

@@ -158,10 +158,10 @@ impl Wait {
 }
 
 /// Between two looks where readiness does not tell.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
 /// So long a destructor that runs because of a panic may block the OS thread.
-const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);
+pub(crate) const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);
 
 /// What a call says whose thread is to be stopped: not `EINTR`, for callers take that as a wish to be
 /// called again.

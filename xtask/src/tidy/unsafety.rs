@@ -74,6 +74,16 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom/tests/core/number.rs", "waits for fds that are known by number only"),
     ("crates/greenroom/tests/net/raw.rs", "closes numbers that others own, and handles a signal"),
     ("crates/greenroom/tests/world/raw.rs", "forbids a system call, and ignores a signal"),
+    ("crates/greenroom-patch/src/epoll.rs", "defines libc's functions that wait for an epoll set"),
+    ("crates/greenroom-patch/src/mask.rs", "reads a signal mask of libc's caller"),
+    ("crates/greenroom-patch/src/memory.rs", "copies what libc's caller points at, if it is there"),
+    ("crates/greenroom-patch/src/poll.rs", "defines libc's poll, and reads its caller's array"),
+    ("crates/greenroom-patch/src/select.rs", "defines libc's select, and writes its caller's sets"),
+    ("crates/greenroom-patch/src/set.rs", "owns fds by number, and has the kernel write events"),
+    (
+        "crates/greenroom-patch/tests/multiplex/raw.rs",
+        "calls libc with pointers, good and bad ones",
+    ),
 ];
 
 /// The section of such a head, under either name.

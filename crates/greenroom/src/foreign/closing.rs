@@ -5,6 +5,7 @@
 //! here, and whoever is about to close an fd sends word. Knows no calls; closes nothing.
 
 use std::{
+    collections::BTreeSet,
     mem,
     ops::RangeInclusive,
     os::fd::RawFd,
@@ -33,6 +34,8 @@ pub(crate) struct Closings {
 #[derive(Debug, Default)]
 struct News {
     closed: Vec<RangeInclusive<RawFd>>,
+    /// Fds that are waited for by way of another one, and that one.
+    members: BTreeSet<(RawFd, RawFd)>,
     /// How many waits of the hub's there are.
     waits: usize,
     /// There while there are any: a hub that others can reach does not believe in a deadlock.
@@ -108,6 +111,36 @@ impl Awaited {
         slot(fd).fetch_add(1, Ordering::SeqCst);
         Awaited { fd, closings }
     }
+
+    /// Each member stands for the set: closing it ends the wait for that.
+    pub(super) fn members<'a>(&self, members: &'a [RawFd]) -> AwaitedMembers<'a> {
+        let closings = Arc::clone(&self.closings);
+        let mut news = lock(&closings.news);
+        for &member in members {
+            slot(member).fetch_add(1, Ordering::SeqCst);
+            news.members.insert((member, self.fd));
+        }
+        drop(news);
+        AwaitedMembers { set: self.fd, members, closings }
+    }
+}
+
+/// The members of a set that a hub waits for, for as long as that lasts. Less than the wait for
+/// the set itself, which there is besides.
+pub(super) struct AwaitedMembers<'a> {
+    set: RawFd,
+    members: &'a [RawFd],
+    closings: Arc<Closings>,
+}
+
+impl Drop for AwaitedMembers<'_> {
+    fn drop(&mut self) {
+        let mut news = lock(&self.closings.news);
+        for &member in self.members {
+            slot(member).fetch_sub(1, Ordering::SeqCst);
+            news.members.remove(&(member, self.set));
+        }
+    }
 }
 
 impl Drop for Awaited {
@@ -170,7 +203,19 @@ pub(crate) fn hear(local: &Local) {
         return;
     }
     closings.has_news.store(false, Ordering::SeqCst);
-    let closed = mem::take(&mut lock(&closings.news).closed);
+    let mut news = lock(&closings.news);
+    let closed = mem::take(&mut news.closed);
+    let within =
+        |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
+    let sets: Vec<RawFd> = closed
+        .iter()
+        .filter(|fds| !fds.is_empty())
+        .flat_map(|fds| news.members.range(within(fds)).map(|&(_, set)| set))
+        .collect();
+    drop(news);
+    for set in sets {
+        hub.notify_close(set);
+    }
     for fds in closed {
         hub.notify_close_all(fds);
     }

@@ -101,6 +101,7 @@ pub(crate) fn land(control: &Control, limit: Limit, now: impl FnOnce() -> Instan
     control.limit.set(limit);
     if control.throw.get() == Throw::TimeIsOver {
         control.throws.set(0);
+        control.refusals.set(0);
         if limit.deadline > now() {
             control.throw.set(Throw::No);
         }

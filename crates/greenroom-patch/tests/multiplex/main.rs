@@ -1,0 +1,16 @@
+//! Calls that wait for the first of several fds: the same answers on green threads as on OS threads, while others
+//! run.
+
+mod both;
+mod raw;
+
+mod closed;
+mod epoll;
+mod overlap;
+mod poll;
+mod runtime;
+mod select;
+mod signals;
+mod stops;
+
+use greenroom_patch as _;
