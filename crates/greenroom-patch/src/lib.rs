@@ -148,6 +148,7 @@ mod transfer;
 mod multiplex;
 mod set;
 
+mod alarm;
 mod epoll;
 mod poll;
 mod select;

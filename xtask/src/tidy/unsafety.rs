@@ -30,6 +30,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom/src/hub/end.rs", "has the C library end a hub before any thread-local"),
     ("crates/greenroom/src/hub/local.rs", "reaches the hub by a thread-local pointer"),
     ("crates/greenroom-patch/src/accept.rs", "stands in front of libc's functions"),
+    ("crates/greenroom-patch/src/alarm.rs", "writes events where libc's caller says"),
     ("crates/greenroom-patch/src/close.rs", "stands in front of libc's functions"),
     ("crates/greenroom-patch/src/context.rs", "exchanges thread-locals of another library"),
     ("crates/greenroom-patch/src/file.rs", "borrows fds that are known by number only"),
