@@ -14,12 +14,13 @@ use greenroom::{Instant, foreign::Here};
 use libc::{epoll_event, sigset_t, timespec};
 
 use crate::{
+    alarm::alarm,
     hook::Green,
     mask::{MASK_BYTES, Mask},
     memory::copy_pair,
     multiplex::{Question, until_answered},
     poll::timespec_of,
-    raw::Result,
+    raw::{Errno, Result},
     set::Member,
     sleep::duration,
 };
@@ -103,7 +104,9 @@ unsafe fn wait_for(
     // All that is negative is for ever.
     let time = u64::try_from(timeout).ok().map(Duration::from_millis);
     let deadline = time.map(|time| Instant::now() + time);
-    until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline)
+    let answer = until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline);
+    // SAFETY: libc's caller answers for the events.
+    unsafe { or_alarm(here, answer, set, events, most) }
 }
 
 unsafe fn wait_by_time(
@@ -124,5 +127,33 @@ unsafe fn wait_by_time(
             Ok(time) => deadline = Some(Instant::now() + time),
         }
     }
-    until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline)
+    let answer = until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline);
+    // SAFETY: libc's caller answers for the events.
+    unsafe { or_alarm(here, answer, set, events, most) }
+}
+
+/// An event loop takes an error of this call for a fault of its own, and panics or aborts. So whose thread is to be
+/// stopped is told that all its fds are ready, and hears the reason from the calls that it tries then. One that goes on
+/// after that many rounds has none to try.
+const ROUNDS_MAX: u8 = 16;
+
+/// # Safety
+///
+/// `events` has room for `most`.
+unsafe fn or_alarm(
+    here: Here,
+    answer: Green,
+    set: c_int,
+    events: *mut epoll_event,
+    most: c_int,
+) -> Green {
+    let Green::Done(Err(Errno::CANCELED | Errno::TIMEDOUT)) = answer else { return answer };
+    if here.refused_before().is_none_or(|(_, refusals)| refusals > ROUNDS_MAX) {
+        return answer;
+    }
+    // SAFETY: as promised.
+    match unsafe { alarm(set, events, most) } {
+        0 => answer,
+        count => Green::Done(Ok(count)),
+    }
 }

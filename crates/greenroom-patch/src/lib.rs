@@ -149,6 +149,7 @@ mod select;
 
 mod epoll;
 
+mod alarm;
 mod multiplex;
 mod set;
 

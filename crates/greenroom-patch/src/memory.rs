@@ -41,6 +41,31 @@ pub(crate) unsafe fn copy_words(from: *const u64, to: &mut [u64]) -> usize {
     }
 }
 
+/// Writes a value to where libc's caller says. False if there is no memory, or it cannot be written to.
+///
+/// # Safety
+///
+/// As [`copy_words`], of writing.
+pub(crate) unsafe fn give<T: Copy>(value: &T, to: *mut T) -> bool {
+    let part = |base: *mut T| iovec { iov_base: base.cast(), iov_len: size_of::<T>() };
+    let (ours, theirs) = (part(ptr::from_ref(value).cast_mut()), part(to));
+    // SAFETY: reads what is ours. What it writes to need not be there.
+    let given = unsafe {
+        syscall!(SYS_getpid).and_then(|process| {
+            syscall!(SYS_process_vm_writev, process, &raw const ours, 1, &raw const theirs, 1, 0)
+        })
+    };
+    match given {
+        Ok(bytes) => bytes == size_of::<T>(),
+        Err(Errno(libc::EFAULT)) => false,
+        Err(_) => {
+            // SAFETY: promised, as in `copy_words`.
+            unsafe { to.write_unaligned(*value) };
+            true
+        }
+    }
+}
+
 /// A value of two words, such as a time; `None` if it is not there.
 ///
 /// # Safety

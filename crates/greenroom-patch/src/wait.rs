@@ -134,7 +134,10 @@ impl Wait {
     /// Until when the call may wait, if ever. Asks for the settings at first.
     fn begin(&mut self) -> Result<Option<Instant>> {
         match self.state {
-            State::New if file::is_nonblocking(self.fd)? => Err(Errno::AGAIN),
+            // Who waits elsewhere, in an event loop, and was refused there, hears here why.
+            State::New if file::is_nonblocking(self.fd)? => {
+                Err(self.here.refused_before().map_or(Errno::AGAIN, |(stop, _)| errno(stop)))
+            }
             State::New => {
                 *self = Wait::blocking(self.here, self.fd, self.interest);
                 self.begin()

@@ -283,6 +283,18 @@ impl Here {
         }
     }
 
+    /// Whether the thread is to be stopped, and was told so by a wait that it has not given in to: why,
+    /// and how many waits in a row were refused by now (255 stands for more). [`Stop::Killed`] or [`Stop::TimeIsOver`].
+    ///
+    /// For calls that do not wait, of code that waits elsewhere and hears errors here only.
+    pub fn refused_before(self) -> Option<(Stop, u8)> {
+        control::with_current(self.local, |control| {
+            let refusals = control.refusals.get();
+            let refusal = refusal(control).filter(|_| refusals > 0)?;
+            Some((refusal.into(), refusals))
+        })
+    }
+
     fn went_on(self) {
         control::with_current(self.local, |control| control.refusals.set(0));
     }

@@ -42,6 +42,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-patch/src/names/entries.rs", "stands in front of libc's functions"),
     ("crates/greenroom-patch/tests/children/kernel.rs", "forks, and makes libc's calls as C does"),
     ("crates/greenroom-patch/tests/names/libc_calls.rs", "makes libc's calls as C does"),
+    ("crates/greenroom-patch/src/alarm.rs", "writes events where libc's caller says"),
     ("crates/greenroom-patch/src/close.rs", "stands in front of libc's functions"),
     ("crates/greenroom-patch/src/context.rs", "exchanges thread-locals of another library"),
     ("crates/greenroom-patch/src/file.rs", "borrows fds that are known by number only"),

@@ -6,6 +6,7 @@ mod raw;
 
 mod closed;
 mod epoll;
+mod event_loops;
 mod overlap;
 mod poll;
 mod runtime;

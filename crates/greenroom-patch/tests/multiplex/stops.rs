@@ -14,13 +14,13 @@ use libc::{POLLIN, POLLOUT};
 
 use crate::{
     both::green,
-    raw::{Answer, By, USUAL, close, epoll, new_set, poll, select, watch},
+    raw::{Answer, By, USUAL, poll, select},
 };
 
 /// How to wait for ever for two pipes in which nothing comes.
 type Way = (&'static str, fn([RawFd; 2]) -> Answer);
 
-const WAYS: [Way; 5] = [
+const WAYS: [Way; 4] = [
     ("one fd", |[fd, _]| poll(By::Poll, &[(fd, POLLIN)], -1).0),
     ("two fds", |[one, two]| poll(By::Ppoll, &[(one, POLLIN), (two, POLLIN)], -1).0),
     ("nobody", |_| poll(By::Poll, &[], -1).0),
@@ -33,13 +33,6 @@ const WAYS: [Way; 5] = [
         };
         assert_eq!(selected.sets, sets.map(sorted), "an error leaves the sets as they were");
         selected.answer
-    }),
-    ("epoll", |[fd, _]| {
-        let set = new_set();
-        watch(set, fd, libc::EPOLLIN, 0);
-        let answer = epoll(set, 8, -1, None).0;
-        close(set).unwrap();
-        answer
     }),
 ];
 
