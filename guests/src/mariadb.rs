@@ -33,6 +33,7 @@ impl Server {
                     .args(["--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0"]);
                 command
             },
+            ready: "ready for connections",
             may_be_root: false,
         };
         Ok(plan.start())

@@ -46,6 +46,7 @@ impl Server {
                 command.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
                 command
             },
+            ready: "ready to accept connections",
             may_be_root: false,
         };
         Ok(plan.start())

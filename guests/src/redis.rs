@@ -28,6 +28,7 @@ impl Server {
                 command.args(["--save", "", "--appendonly", "no"]);
                 command
             },
+            ready: "Ready to accept connections",
             may_be_root: true,
         };
         Ok(plan.start())

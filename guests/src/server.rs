@@ -7,7 +7,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{MetadataExt, chown},
     path::Path,
     process::{Child, Command, Stdio},
@@ -42,6 +42,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) prepare: &'a dyn Fn(&Path) -> Option<Command>,
     /// What is run in it.
     pub(crate) command: &'a dyn Fn(&Path, u16) -> Command,
+    /// What it writes when it takes connections.
+    pub(crate) ready: &'a str,
     pub(crate) may_be_root: bool,
 }
 
@@ -88,7 +90,7 @@ impl Plan<'_> {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             folder,
         };
-        if server.is_up() {
+        if server.is_up(&log, self.ready) {
             return Ok(Ok(server));
         }
         server.kill();
@@ -127,12 +129,13 @@ impl Server {
         let _ = child.wait();
     }
 
-    /// Waits until somebody takes connections. False if it ended, or time is over.
-    fn is_up(&self) -> bool {
+    /// Waits until it has written that it is ready. False if it ended, or time is over.
+    fn is_up(&self, log: &Path, ready: &str) -> bool {
         let end = Instant::now() + START_TIME;
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         while Instant::now() < end && matches!(child.try_wait(), Ok(None)) {
-            if TcpStream::connect(self.address).is_ok() {
+            let written = fs::read(log).unwrap_or_default();
+            if String::from_utf8_lossy(&written).contains(ready) {
                 return true;
             }
             thread::sleep(Duration::from_millis(10));

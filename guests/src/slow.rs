@@ -122,6 +122,7 @@ impl Slow {
                 command.arg(folder.join("certificate.pem"));
                 command
             },
+            ready: "ready",
             may_be_root: true,
         };
         let server = plan.start();

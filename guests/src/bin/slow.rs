@@ -31,6 +31,7 @@ fn main() -> Outcome {
     let tongue: Tongue = tongue.parse()?;
     let tls = Arc::new(identity(certificate)?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?))?;
+    println!("ready");
     loop {
         let (stream, _) = listener.accept()?;
         let tls = tls.clone();
