@@ -5,8 +5,13 @@
 use greenroom_patch as _;
 
 mod mysql;
+mod not_green;
+mod postgres;
 mod redis;
+mod rusqlite;
 mod std_net;
+mod std_process;
+mod tokio;
 mod tungstenite;
 mod ureq;
 
