@@ -4,6 +4,7 @@
 
 use greenroom_patch as _;
 
+mod built;
 mod mysql;
 mod not_green;
 mod postgres;
