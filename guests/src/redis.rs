@@ -26,6 +26,8 @@ impl Server {
                 let mut command = Command::new(&server);
                 command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
                 command.args(["--save", "", "--appendonly", "no"]);
+                // So often it looks whose wait is over.
+                command.args(["--hz", "100"]);
                 command
             },
             ready: "Ready to accept connections",

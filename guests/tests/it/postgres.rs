@@ -4,12 +4,12 @@
 //! `tokio.rs`), so only one call at a time can be under way on an OS thread.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use greenroom::offload;
+use greenroom::{Elapsed, offload, with_timeout};
 use greenroom_guests::{Answer, PATIENCE, Server, WAIT, measure, skip};
 use postgres::{Client, Config, NoTls};
 
@@ -65,6 +65,42 @@ fn one_call_at_a_time_waits_greenly_and_ends_as_on_an_os_thread() {
         assert!(begin.elapsed() < PATIENCE);
         assert!(plain.is_err(), "{plain:?}");
         assert_eq!(green, plain, "the death of the server is the same error");
+    });
+}
+
+#[test]
+fn a_limit_and_a_kill_end_a_call_with_an_error() {
+    with_server(|server| {
+        let port = server.address().port();
+        let begin = Instant::now();
+        let answer = Rc::new(RefCell::new(None));
+        let limited = greenroom::spawn({
+            let answer = answer.clone();
+            move || {
+                with_timeout(WAIT, || {
+                    *answer.borrow_mut() = Some(call(port, 1, PATIENCE * 10));
+                    greenroom::yield_now();
+                })
+            }
+        });
+        assert_eq!(limited.join().expect("no panic"), Err(Elapsed));
+        assert!(answer.take().expect("the call has ended").is_err());
+
+        let killed = greenroom::spawn({
+            let answer = answer.clone();
+            move || {
+                *answer.borrow_mut() = Some(call(port, 1, PATIENCE * 10));
+                greenroom::yield_now();
+            }
+        });
+        greenroom::sleep(WAIT * 2);
+        killed.kill();
+        assert!(killed.join().is_err_and(|error| error.is_killed()));
+        assert!(answer.take().expect("the call has ended").is_err());
+        assert!(begin.elapsed() < PATIENCE);
+
+        let after = greenroom::spawn(move || call(port, 1, Duration::ZERO));
+        assert!(after.join().expect("no panic").is_ok(), "others are answered");
     });
 }
 

@@ -35,3 +35,15 @@ fn two_runtimes_at_a_time_on_one_os_thread_are_refused() {
     let error = second.join().expect_err("the second is");
     assert!(error.to_string().contains("Cannot start a runtime from within a runtime"), "{error}");
 }
+
+#[test]
+fn who_is_killed_in_a_runtime_with_nothing_but_time_to_wait_for_ends_by_a_panic_of_the_runtime() {
+    let thread = greenroom::spawn(|| runtime().block_on(async { sleep(WAIT * 1000).await }));
+    let sibling = greenroom::spawn(|| std::thread::sleep(WAIT));
+    greenroom::yield_now();
+    thread.kill();
+    let error = thread.join().expect_err("it was killed");
+    assert!(error.is_panic(), "{error}");
+    assert!(error.to_string().contains("unexpected error when polling"), "{error}");
+    sibling.join().expect("siblings go on");
+}
