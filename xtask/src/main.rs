@@ -13,6 +13,7 @@ mod step;
 mod tally;
 
 mod asan;
+mod guests;
 mod plan;
 mod soak;
 mod tidy;

@@ -2,7 +2,7 @@
 //!
 //! Says what is run and in which order: what needs no test run comes first. Never runs anything.
 
-use crate::{Step, invocation::Invocation, step::Work, tidy, workspace::Workspace};
+use crate::{Step, guests, invocation::Invocation, step::Work, tidy, workspace::Workspace};
 
 pub(crate) fn test(workspace: &Workspace) -> Result<Vec<Step>, String> {
     Ok(vec![
@@ -17,15 +17,24 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Vec<Step>, String> {
         counted(
             "tests",
             "unit and integration tests",
-            "test --workspace --exclude greenroom-examples --tests --examples",
+            "test --workspace --exclude greenroom-examples --exclude greenroom-guests --tests --examples",
         ),
-        counted("doctests", "the examples of the documentation", "test --workspace --doc"),
+        counted(
+            "doctests",
+            "the examples of the documentation",
+            "test --workspace --exclude greenroom-guests --doc",
+        ),
         counted(
             "release",
             "green threads and fibers once more, optimised",
             "test --release -p greenroom -p greenroom-fiber --tests",
         ),
         counted("examples", "the example programs, each by its test", "test -p greenroom-examples"),
+        Step {
+            name: "guests",
+            what: "crates and C programs of others on green threads, with real servers",
+            work: Work::Here(guests::run),
+        },
         loom(workspace),
         docs(),
     ])

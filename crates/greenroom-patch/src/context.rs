@@ -128,11 +128,11 @@ fn find() -> Option<Vec<Variable>> {
     let (size, template) = (segment.p_memsz(endian) as usize, segment.data(endian, data).ok()?);
     let sections = header.sections(endian, data).ok()?;
     let symbols = sections.symbols(endian, data, object::elf::SHT_SYMTAB).ok()?;
-    let named = symbols.iter().filter(|symbol| {
+    // There are few of these, and hundreds of thousands of names.
+    let thread_locals = symbols.iter().filter(|symbol| symbol.st_type() == STT_TLS);
+    let named = thread_locals.filter(|symbol| {
         let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
-        let is_named =
-            NAMES.iter().any(|wanted| name.windows(wanted.len()).any(|part| part == *wanted));
-        symbol.st_type() == STT_TLS && is_named
+        NAMES.iter().any(|wanted| name.windows(wanted.len()).any(|part| part == *wanted))
     });
     let variables = named.filter_map(|symbol| {
         let (offset, length) = (symbol.st_value(endian) as usize, symbol.st_size(endian) as usize);

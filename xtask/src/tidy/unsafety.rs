@@ -74,6 +74,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom/tests/children/kernel.rs", "forks, and handles a signal"),
     ("crates/greenroom/tests/core/number.rs", "waits for fds that are known by number only"),
     ("crates/greenroom/tests/net/raw.rs", "closes numbers that others own, and handles a signal"),
+    ("guests/src/libpq.rs", "calls a client in C"),
     ("crates/greenroom/tests/world/raw.rs", "forbids a system call, and ignores a signal"),
     ("crates/greenroom-patch/src/epoll.rs", "defines libc's functions that wait for an epoll set"),
     ("crates/greenroom-patch/src/mask.rs", "reads a signal mask of libc's caller"),
