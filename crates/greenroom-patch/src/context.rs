@@ -20,7 +20,8 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     ffi::{c_int, c_void},
-    fs, ptr, slice,
+    fs::File,
+    ptr, slice,
     sync::OnceLock,
 };
 
@@ -29,7 +30,10 @@ use libc::{dl_phdr_info, size_t};
 use object::{
     Endianness,
     elf::{FileHeader64, PT_TLS, STT_TLS},
-    read::elf::{FileHeader, Sym},
+    read::{
+        ReadCache,
+        elf::{FileHeader, ProgramHeader, Sym},
+    },
 };
 
 /// In each way of writing a path of Rust's as a symbol.
@@ -118,12 +122,12 @@ fn bytes<'a>(begin: *mut u8, offset: usize, length: usize) -> &'a mut [u8] {
 
 /// Looks the variables up. `None` if the program has no table of symbols, or none that can be read.
 fn find() -> Option<Vec<Variable>> {
-    let file = fs::read("/proc/self/exe").ok()?;
-    let data = &*file;
+    // Reads what is asked for: a program with its debug information may have a hundred megabytes.
+    let file = ReadCache::new(File::open("/proc/self/exe").ok()?);
+    let data = &file;
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, data).ok()?;
-    use object::read::elf::ProgramHeader as _;
     let segment = segments.iter().find(|segment| segment.p_type(endian) == PT_TLS)?;
     let (size, template) = (segment.p_memsz(endian) as usize, segment.data(endian, data).ok()?);
     let sections = header.sections(endian, data).ok()?;
