@@ -24,6 +24,9 @@ use crate::{
     wait::{DESTRUCTOR_TIME, PAUSE, errno},
 };
 
+/// From the word that an fd is about to be closed until it is, there is mostly no more than this.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
 /// What one call wants to know.
 pub(crate) trait Question {
     /// Asks the kernel, which may wait for so long. Zero is an answer that tells nothing.
@@ -50,8 +53,8 @@ enum Means {
     /// For the one fd, in its direction.
     Direct(RawFd, Interest),
     Set(Set),
-    /// By looking again and again: the kernel has no room for a set.
-    Looks,
+    /// By looking again and again, until then at most: there is nothing that would tell.
+    Looks(Option<Instant>),
 }
 
 /// Asks until there is an answer, or until the deadline.
@@ -104,11 +107,12 @@ fn until_found(
             answer => return answer,
         }
         means = match (means, woken) {
-            // Ready, but not as it was asked; or refused. Or what is watched was closed, and the number means
-            // another file.
-            (Means::Direct(..), Ok(()) | Err(Stop::Refused(_)))
-            | (Means::Set(_), Err(Stop::Closed)) => Means::set(members, signals),
-            (Means::Set(_), Err(Stop::Refused(_))) => Means::Looks,
+            // Another OS thread is about to close something, or another file has the number.
+            (_, Err(Stop::Closed)) => Means::Looks(Some(Instant::now() + CLOSING_TIME)),
+            (Means::Looks(Some(end)), _) if end <= Instant::now() => Means::first(members, signals),
+            // Ready, but not as it was asked.
+            (Means::Direct(..), Ok(()) | Err(Stop::Refused(_))) => Means::set(members, signals),
+            (Means::Set(_), Err(Stop::Refused(_))) => Means::Looks(None),
             (means, _) => means,
         };
     }
@@ -127,7 +131,7 @@ impl Means {
     }
 
     fn set(members: &[Member], signals: u64) -> Means {
-        Set::new(members, signals).map_or(Means::Looks, Means::Set)
+        Set::new(members, signals).map_or(Means::Looks(None), Means::Set)
     }
 
     fn wait(&self, here: Here, deadline: Option<Instant>) -> std::result::Result<(), Stop> {
@@ -135,7 +139,7 @@ impl Means {
             Means::Direct(fd, interest) => here.wait(*fd, *interest, deadline),
             Means::Set(set) => set.wait(here, deadline),
             Means::Sleep => sleep(here, deadline, None),
-            Means::Looks => sleep(here, deadline, Some(Instant::now() + PAUSE)),
+            Means::Looks(_) => sleep(here, deadline, Some(Instant::now() + PAUSE)),
         }
     }
 }

@@ -5,9 +5,10 @@
 //!
 //! # Safety
 //!
-//! Sets are read by the kernel, for it alone knows how long they are: as long as the process's table of
-//! fds, whatever number the caller gives. They are written here only where they differ from the question, which is where
-//! the kernel has written before. Times are read and written as libc's own function does.
+//! A set is as long as the number of fds says that the caller gives. But the kernel goes no further than the
+//! process's table of fds, so callers that give a large number have sets that end there, and beyond lies what others
+//! own: what is read and written here ends there as well. Sets are read by the kernel, since they may be nowhere, and
+//! written when it has written there before. Times are read and written as libc's own function does.
 
 #![allow(unsafe_code)]
 
@@ -17,6 +18,7 @@ use greenroom::{Instant, foreign::Here};
 use libc::{fd_set, sigset_t, timespec, timeval};
 
 use crate::{
+    file,
     hook::Green,
     mask::{MASK_BYTES, Mask},
     memory::copy_words,
@@ -79,6 +81,10 @@ const EVENTS: [i16; 3] = [
 /// Fds in a word of a set.
 const WORD_FDS: usize = u64::BITS as usize;
 
+/// A set of libc's own type has room for so many, so a caller that gives no larger number has sets as long as
+/// the number says.
+const USUAL_FDS: usize = size_of::<fd_set>() * 8;
+
 /// Numbers from here on are not looked at. The kernel gives out none unless its `fs.nr_open` is raised.
 const FDS_MAX: usize = 1 << 20;
 
@@ -92,8 +98,8 @@ struct Select {
 
 impl Select {
     unsafe fn new(count: c_int, sets: [*mut fd_set; 3], mask: Mask) -> Select {
-        // More than there are is as good as all; less than none is for the kernel to refuse.
-        let count = count.min(FDS_MAX as c_int);
+        // Less than none is for the kernel to refuse.
+        let count = if count > USUAL_FDS as c_int { within_table(count) } else { count };
         let words = usize::try_from(count).unwrap_or(0).div_ceil(WORD_FDS);
         let question = sets.map(|set| {
             if set.is_null() {
@@ -137,7 +143,7 @@ impl Question for Select {
         for (set, question) in self.sets.into_iter().zip(&self.question) {
             let words = set.cast::<u64>();
             for (n, &word) in question.iter().enumerate() {
-                // SAFETY: this word could be read. Where it differs, the kernel has just written to it.
+                // SAFETY: it lies in the caller's set, where the kernel has just written.
                 unsafe {
                     let place = words.add(n);
                     if place.read_unaligned() != word {
@@ -245,4 +251,37 @@ unsafe fn write_rest(timeout: *mut timeval, rest: Duration) {
     unsafe { timeout.write(rest) };
 }
 
-const _: () = assert!(size_of::<fd_set>() * 8 <= FDS_MAX, "a usual set is looked at to its end");
+/// The number of fds, but not more than the process's table has room for.
+///
+/// Of a number in the table that is not open the kernel says so, and one beyond it ignores. By that the end
+/// is found, in some twenty questions.
+fn within_table(count: c_int) -> c_int {
+    let mut set = vec![0; (count as usize).min(FDS_MAX).div_ceil(WORD_FDS)];
+    let (mut inside, mut outside) = (0, set.len());
+    while inside < outside {
+        let middle = usize::midpoint(inside, outside);
+        if is_in_table(&mut set, middle) {
+            inside = middle + 1;
+        } else {
+            outside = middle;
+        }
+    }
+    count.min((inside * WORD_FDS) as c_int)
+}
+
+/// Whether the last number of this word of a set is in the table. The set is empty before and after.
+fn is_in_table(set: &mut [u64], word: usize) -> bool {
+    let count = ((word + 1) * WORD_FDS) as c_int;
+    if file::is_open(count - 1) {
+        return true;
+    }
+    set[word] = 1 << (WORD_FDS - 1);
+    let sets = [set.as_mut_ptr().cast(), ptr::null_mut(), ptr::null_mut()];
+    let mut at_once = timespec_of(Duration::ZERO);
+    // SAFETY: the set is ours, and as long as the number says.
+    let asked = unsafe { pselect_in_kernel(count, sets, &raw mut at_once, ptr::null()) };
+    set[word] = 0;
+    asked == Err(Errno::BADF)
+}
+
+const _: () = assert!(USUAL_FDS <= FDS_MAX, "a usual set is looked at to its end");

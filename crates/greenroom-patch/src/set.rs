@@ -47,7 +47,8 @@ impl Set {
     ///
     /// # Errors
     ///
-    /// What the kernel says if it has no room for one thing more, or if sets are nested too deep.
+    /// What the kernel says if it has no room for one thing more, if sets are nested too deep, or if a
+    /// member is not open.
     pub(crate) fn new(members: &[Member], signals: u64) -> Result<Set> {
         // SAFETY: makes an fd of our own.
         let epoll =
@@ -56,9 +57,8 @@ impl Set {
         for &member in members {
             match set.add(member) {
                 Ok(_) => set.members.push(member.fd),
-                // A file that never makes anyone wait: what it has to say was found already. Or none any more: who
-                // waits in the kernel learns that when the wait ends.
-                Err(Errno(libc::EPERM) | Errno::BADF) => {}
+                // A file that never makes anyone wait: what it has to say was found already.
+                Err(Errno(libc::EPERM)) => {}
                 Err(errno) => return Err(errno),
             }
         }

@@ -15,7 +15,7 @@ use std::{
     mem::{MaybeUninit, zeroed},
     os::fd::RawFd,
     ptr,
-    sync::atomic::{AtomicI32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -203,6 +203,17 @@ pub(crate) fn select_one_set_twice(count: c_int, set: &[RawFd], ms: u64) -> (Ans
     let answer =
         answer(|| unsafe { libc::select(count, place, place, ptr::null_mut(), &mut time) });
     (answer, numbers_in(&bits))
+}
+
+/// Waits until the fd is exceptional, with a set that begins where the room does, and says that it is as long as
+/// can be.
+pub(crate) fn select_in_room(room: &'static [AtomicU8], fd: RawFd, ms: u64) -> Answer {
+    room[fd as usize / 8].store(1 << (fd % 8), Ordering::Relaxed);
+    let place = room.as_ptr().cast_mut().cast::<fd_set>();
+    let mut time = timeval { tv_sec: 0, tv_usec: ms as i64 * 1000 };
+    let none = ptr::null_mut();
+    // SAFETY: the kernel's table of fds ends before the room does, and so does what it reads and writes.
+    answer(|| unsafe { libc::select(c_int::MAX, none, none, place, &mut time) })
 }
 
 pub(crate) fn select_nowhere(place: Nowhere, count: c_int) -> Answer {

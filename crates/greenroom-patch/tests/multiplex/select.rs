@@ -8,6 +8,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::net::UnixStream,
     },
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -16,8 +17,8 @@ use crate::{
     poll::data_later,
     raw::{
         Answer, DOUBLE, Nowhere, Sets, USUAL, close, cpu_time, dup_to_own_number,
-        forbid_process_vm_readv, later, pselect, select, select_nowhere, select_one_set_twice,
-        send_urgent,
+        forbid_process_vm_readv, later, pselect, select, select_in_room, select_nowhere,
+        select_one_set_twice, send_urgent,
     },
 };
 
@@ -326,6 +327,25 @@ fn large_numbers_are_waited_for_as_small_ones() {
             found(1, [&[0], &[], &[]], Some(Rest::Some)),
         ),
     ]);
+}
+
+#[test]
+fn what_lies_beyond_the_table_of_fds_is_left_to_its_owner() {
+    let case = || {
+        let room: &'static [AtomicU8] =
+            (0..1 << 16).map(|_| AtomicU8::new(0)).collect::<Vec<_>>().leak();
+        let neighbour = &room[1 << 15];
+        neighbour.store(1, Ordering::SeqCst);
+        let (reader, writer) = pipe().unwrap();
+        let _later = later(move || {
+            neighbour.store(2, Ordering::SeqCst);
+            // A hang-up is not exceptional, so this ends nothing, but there is one more look.
+            drop(writer);
+        });
+        let answer = select_in_room(room, reader.as_raw_fd(), 60);
+        (answer, neighbour.load(Ordering::SeqCst))
+    };
+    assert_eq!(same("beyond", Others::Run, case), (Ok(0), 2));
 }
 
 #[test]
