@@ -18,8 +18,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{
-        SocketType,
-        sockopt::{Timeout, socket_timeout, socket_type},
+        AddressFamily, SocketType,
+        sockopt::{Timeout, socket_domain, socket_error, socket_timeout, socket_type},
     },
 };
 
@@ -76,6 +76,27 @@ pub(crate) fn is_stream(fd: RawFd) -> bool {
     kind == Ok(SocketType::STREAM)
 }
 
+/// Who hears of an error that comes when a call has moved some bytes, and waits to move more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// The next call: it stays at the socket.
+    Kept,
+    /// Nobody: a call of a Unix socket takes it away, and says how far it came.
+    TakenByUnix,
+    /// Nobody, there is none to keep. (To try once more sends the signal that the kernel sends.)
+    None,
+}
+
+impl Errors {
+    pub(crate) fn of(fd: RawFd) -> Errors {
+        match borrow(fd).and_then(|fd| Ok(socket_domain(fd)?)) {
+            Ok(AddressFamily::UNIX) => Errors::TakenByUnix,
+            Ok(_) => Errors::Kept,
+            Err(_) => Errors::None,
+        }
+    }
+}
+
 /// Whether nothing can come any more: the read side was shut down, or the other end is gone.
 pub(crate) fn is_shut(fd: RawFd) -> bool {
     let Ok(fd) = borrow(fd) else { return false };
@@ -91,6 +112,11 @@ pub(crate) fn has_error(fd: RawFd) -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     // Errors are told without being asked for.
     poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::ERR)
+}
+
+/// The error that waits to be told, which is told by this.
+pub(crate) fn take_error(fd: RawFd) -> Option<Errno> {
+    socket_error(borrow(fd).ok()?).ok()?.err().map(Errno::from)
 }
 
 /// What `poll` says, after `time` at most.

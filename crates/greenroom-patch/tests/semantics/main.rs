@@ -1,0 +1,15 @@
+//! Blocking calls are the same on green threads as on OS threads: each script here is played by both, and what
+//! its actors note of every call must be equal. Where it differs by design, `by_design.rs` says why.
+
+#![deny(unsafe_code)]
+
+use greenroom_patch as _;
+
+mod calls;
+mod files;
+mod raw;
+mod signals;
+mod stage;
+
+mod stream_receive;
+mod stream_send;
