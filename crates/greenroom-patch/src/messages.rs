@@ -62,18 +62,22 @@ unsafe fn receive_messages(
     loop {
         let rest = messages.wrapping_add(received);
         let left = count as usize - received;
-        // SAFETY: libc's caller answers for so many messages.
-        let now = || unsafe {
-            syscall!(SYS_recvmmsg, fd, rest, left, flags | libc::MSG_DONTWAIT, 0usize)
+        let now = |flags| {
+            // An error that comes after a message is left at the socket, for the next call to tell.
+            if received > 0 && file::has_error(fd) {
+                return Ok(0);
+            }
+            // SAFETY: libc's caller answers for so many messages.
+            unsafe { syscall!(SYS_recvmmsg, fd, rest, left, flags, 0usize) }
         };
-        let now = receive::end_of_messages(fd, now);
+        let now = receive::end_of_messages(fd, flags, now);
         match Wait::new(here, fd, Interest::Read).until_done(now) {
+            Ok(0) => break,
             Ok(more) => received += more,
             Err(errno) if received == 0 => return Err(errno).into(),
             Err(_) => break,
         }
-        // An error that is left at the socket is told by the next call.
-        if received >= count as usize || first_only || is_over() || file::has_error(fd) {
+        if received >= count as usize || first_only || is_over() {
             break;
         }
     }
@@ -93,6 +97,14 @@ fn write_rest(timeout: *mut timespec, rest: Duration) {
 
 /// The kernel takes so many messages at once (`UIO_MAXIOV`).
 const MESSAGES_MAX: usize = 1024;
+
+/// Whether the message after those that were sent met an error, and not a want of room. It was told to nobody then, as
+/// the kernel does it. (A Unix socket's error is there at the next try as well.)
+fn was_error(fd: c_int) -> bool {
+    !file::is_stream(fd)
+        && file::Errors::of(fd) == file::Errors::Kept
+        && file::is_ready(fd, Interest::Write, Duration::ZERO) != Ok(false)
+}
 
 /// Sends all messages. One of a stream that found room for a part of itself is sent to its end before the next;
 /// if that fails it is the last.
@@ -127,7 +139,7 @@ unsafe fn send_messages(
         let length = send::rest_of_message(&mut wait, fd, &last.msg_hdr, begun, flags);
         let length = length.unwrap_or(begun);
         last.msg_len = length as c_uint;
-        if sent >= count || length < send::length_of(&last.msg_hdr) {
+        if sent >= count || length < send::length_of(&last.msg_hdr) || was_error(fd) {
             break;
         }
     }

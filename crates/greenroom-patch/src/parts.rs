@@ -24,11 +24,6 @@ const REST_MAX: usize = 64;
 pub(crate) struct Parts<'a>(&'a [iovec]);
 
 impl Parts<'_> {
-    /// Whether the kernel takes so many.
-    pub(crate) fn are_so_many(count: c_int) -> bool {
-        usize::try_from(count).is_ok_and(|count| count <= PARTS_MAX)
-    }
-
     /// `None` if that is too many or a negative number, about which the kernel is to be asked.
     ///
     /// # Safety

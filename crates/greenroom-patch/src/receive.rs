@@ -146,10 +146,11 @@ unsafe fn receive(
         return received.into();
     }
     let mut wait = Wait::new(here, fd, Interest::Read);
-    let flags = flags | libc::MSG_DONTWAIT;
-    // SAFETY: libc's caller answers for the buffer, and for where the sender is to be written.
-    let receive = || unsafe { syscall!(SYS_recvfrom, fd, buffer, length, flags, from, from_length) };
-    once(&mut wait, fd, length == 0, receive).into()
+    let receive = |flags| {
+        // SAFETY: libc's caller answers for the buffer, and for where the sender is to be written.
+        unsafe { syscall!(SYS_recvfrom, fd, buffer, length, flags, from, from_length) }
+    };
+    once(&mut wait, fd, length == 0, flags, receive).into()
 }
 
 fn no_message() -> msghdr {
@@ -162,15 +163,16 @@ fn once(
     wait: &mut Wait,
     fd: c_int,
     wants_nothing: bool,
-    mut receive: impl FnMut() -> Result,
+    flags: c_int,
+    mut receive: impl FnMut(c_int) -> Result,
 ) -> Result {
     if wants_nothing && is_heedless(fd) {
-        return match receive() {
+        return match receive(flags | libc::MSG_DONTWAIT) {
             Err(Errno::AGAIN) => wait.once().map(|()| 0),
             received => received,
         };
     }
-    wait.until_done(end_of_messages(fd, receive))
+    wait.until_done(end_of_messages(fd, flags, receive))
 }
 
 /// Asked for no bytes, TCP waits until something happens, takes no notice of what that was, and answers
@@ -191,7 +193,7 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
         .and_then(|count| unsafe { Parts::new(wanted.msg_iov, count) });
     let mut wait = Wait::new(here, fd, Interest::Read);
     let mut has_descriptors = false;
-    let part = |done: usize| {
+    let mut part = |done: usize| {
         // Descriptors end the call, whether the caller has room for them or not.
         if has_descriptors {
             return Ok(0);
@@ -222,7 +224,11 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
     };
     let length = parts.map_or(0, Parts::length);
     if flags & libc::MSG_PEEK == 0 {
-        if length == 0 { once(&mut wait, fd, true, { let mut part = part; move || part(0) }) } else { wait.until_all(length, part) }
+        if length == 0 {
+            once(&mut wait, fd, true, flags, |_| part(0))
+        } else {
+            wait.until_all(length, part)
+        }
     } else {
         see(&mut wait, fd, length, part)
     }
@@ -257,7 +263,7 @@ fn see(
     length: usize,
     mut part: impl FnMut(usize) -> Result,
 ) -> Result {
-    let mut seen = once(wait, fd, length == 0, || part(0))?;
+    let mut seen = once(wait, fd, length == 0, 0, |_| part(0))?;
     if file::Errors::of(fd) != file::Errors::Kept {
         return Ok(seen);
     }
@@ -270,15 +276,17 @@ fn see(
     Ok(seen)
 }
 
-/// A blocking receive of messages ends, with nothing, when the read side was shut down; one that does not wait
-/// hears "would block" for ever. So who hears it again, after the fd was said to be ready, asks.
+/// A blocking receive of messages ends, with nothing, when the reading side was shut down; one that does not wait
+/// hears "would block" for ever. So who hears it again, after the fd was said to be ready, asks, and
+/// makes the blocking call, which ends at once.
 pub(crate) fn end_of_messages(
     fd: c_int,
-    mut receive: impl FnMut() -> Result,
+    flags: c_int,
+    mut receive: impl FnMut(c_int) -> Result,
 ) -> impl FnMut() -> Result {
     let mut waited = false;
-    move || match receive() {
-        Err(Errno::AGAIN) if waited && file::is_shut(fd) => Ok(0),
+    move || match receive(flags | libc::MSG_DONTWAIT) {
+        Err(Errno::AGAIN) if waited && file::is_shut(fd) => receive(flags),
         Err(Errno::AGAIN) => {
             waited = true;
             Err(Errno::AGAIN)
@@ -296,11 +304,10 @@ unsafe fn receive_message(here: Here, fd: c_int, message: *mut msghdr, flags: c_
         return fill(here, fd, unsafe { &mut *message }, flags).into();
     }
     let mut wait = Wait::new(here, fd, Interest::Read);
-    let flags = flags | libc::MSG_DONTWAIT;
     // The kernel writes back lengths and flags only when there is a message.
     // SAFETY: as libc's caller passed it.
-    let mut receive = || unsafe { syscall!(SYS_recvmsg, fd, message, flags) };
-    match receive() {
+    let receive = |flags| unsafe { syscall!(SYS_recvmsg, fd, message, flags) };
+    match receive(flags | libc::MSG_DONTWAIT) {
         Err(Errno::AGAIN | Errno::INTR) => {}
         received => {
             here.count_call();
@@ -312,7 +319,7 @@ unsafe fn receive_message(here: Here, fd: c_int, message: *mut msghdr, flags: c_
         Parts::new((*message).msg_iov, (*message).msg_iovlen as c_int)
             .is_some_and(|parts| parts.length() == 0)
     };
-    let received = once(&mut wait, fd, wants_nothing, receive);
+    let received = once(&mut wait, fd, wants_nothing, flags, receive);
     if wants_nothing && received == Ok(0) && is_heedless(fd) {
         // SAFETY: as above.
         let message = unsafe { &mut *message };
@@ -333,10 +340,9 @@ unsafe fn read_parts(here: Here, fd: c_int, parts: *const iovec, count: c_int) -
     let mut message = no_message();
     message.msg_iov = parts.cast_mut();
     message.msg_iovlen = count as usize;
-    let flags = libc::MSG_DONTWAIT;
     // SAFETY: the caller's parts.
-    let receive = || unsafe { syscall!(SYS_recvmsg, fd, ptr::from_mut(&mut message), flags) };
-    let received = wait.until_done(end_of_messages(fd, receive));
+    let receive = |flags| unsafe { syscall!(SYS_recvmsg, fd, &raw mut message, flags) };
+    let received = wait.until_done(end_of_messages(fd, 0, receive));
     if received != Err(Errno::NOTSOCK) {
         return received.into();
     }

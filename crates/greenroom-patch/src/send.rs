@@ -3,8 +3,7 @@
 //! A blocking write to a stream takes all bytes, however often it must wait for room. What cannot be sent to
 //! the end says how far it came, and the next call says why.
 //!
-//! What the caller points to is looked at after the kernel has read it once: the kernel refuses what is not
-//! there.
+//! A message's header is looked at after the kernel has read it once: the kernel refuses what is not there.
 //!
 //! # Safety
 //!
@@ -58,13 +57,13 @@ hooks! {
         green(here) {
             let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
             // A length that is a negative number is refused by each call in its own way.
-            if length > isize::MAX as usize { Green::Pass } else { write_parts(here, fd, &part, 1) }
+            if length > isize::MAX as usize { Green::Pass } else { write_parts(here, fd, &part, 1, true) }
         }
         else syscall!(SYS_write, fd, buffer, length)
     }
 
     fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
-        green(here) { write_parts(here, fd, parts, count) }
+        green(here) { write_parts(here, fd, parts, count, false) }
         else syscall!(SYS_writev, fd, parts, count)
     }
 }
@@ -179,8 +178,17 @@ pub(crate) fn length_of(header: &msghdr) -> usize {
 }
 
 /// Writes to any fd.
-unsafe fn write_parts(here: Here, fd: c_int, parts: *const iovec, count: c_int) -> Green {
-    if file::is_standard(fd) || !Parts::are_so_many(count) {
+unsafe fn write_parts(
+    here: Here,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    may_be_empty: bool,
+) -> Green {
+    // SAFETY: libc's caller answers for the parts.
+    let Some(all) = (unsafe { Parts::new(parts, count) }) else { return Green::Pass };
+    // Unlike `write`, `writev` sends no message that is empty.
+    if file::is_standard(fd) || (all.length() == 0 && !may_be_empty) {
         return Green::Pass;
     }
     // SAFETY: all zeroes is a message header without name, control and parts.

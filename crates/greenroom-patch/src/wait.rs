@@ -146,8 +146,11 @@ impl Wait {
             self.in_vain = 0;
             return self.pause();
         }
-        match self.here.wait(self.fd, self.interest, deadline) {
+        let look = self.next_look();
+        let end = [deadline, look].into_iter().flatten().min();
+        match self.here.wait(self.fd, self.interest, end) {
             Ok(()) => Ok(()),
+            Err(Stop::Expired) if end != deadline => Ok(()),
             Err(Stop::Expired) => {
                 self.state = State::Over;
                 Ok(())
@@ -155,6 +158,14 @@ impl Wait {
             Err(Stop::Unwinding) => self.in_destructor(),
             Err(stop) => Err(errno(stop)),
         }
+    }
+
+    /// When to try again whatever readiness tells. Who waits for room in a Unix socket whose own writing side is shut
+    /// by another hears nothing of that by `poll`, while a call that waits in the kernel ends.
+    fn next_look(&self) -> Option<Instant> {
+        let is_deaf = self.interest == Interest::Write
+            && file::Errors::of(self.fd) == file::Errors::TakenByUnix;
+        is_deaf.then(|| Instant::now() + LOOK)
     }
 
     /// Lets a little time pass, where readiness does not tell what is waited for.
@@ -209,6 +220,9 @@ const IN_VAIN_MAX: u8 = 8;
 
 /// Between two looks where readiness does not tell.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two looks at a socket that may have been shut.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// So long a destructor that runs because of a panic may block the OS thread.
 pub(crate) const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);

@@ -111,3 +111,12 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
 pub(crate) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
     super::calls::borrow(fd)
 }
+
+/// A Unix datagram socket with a name, which the kernel chooses.
+pub(crate) fn named_datagram() -> (OwnedFd, SocketAddrAny) {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).expect("a socket");
+    let nameless = rustix::net::SocketAddrUnix::new_unnamed();
+    rustix::net::bind(&socket, &nameless).expect("the kernel chooses a name");
+    let name = address(&socket);
+    (socket, name)
+}

@@ -11,5 +11,6 @@ mod raw;
 mod signals;
 mod stage;
 
+mod messages;
 mod stream_receive;
 mod stream_send;
