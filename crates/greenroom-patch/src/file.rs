@@ -19,7 +19,7 @@ use rustix::{
     fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{
         AddressFamily, SocketType,
-        sockopt::{Timeout, socket_domain, socket_error, socket_timeout, socket_type},
+        sockopt::{Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type},
     },
 };
 
@@ -50,6 +50,20 @@ pub(crate) fn can_wait(fd: RawFd) -> bool {
         || matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
 }
 
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    let stat = borrow(fd).and_then(|fd| Ok(fstat(fd)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// Whether one can be read, the other can be written, and they are not one and the same pipe.
+pub(crate) fn lead_on(from: RawFd, to: RawFd) -> bool {
+    let mode = |fd| borrow(fd).and_then(|fd| Ok(fcntl_getfl(fd)? & OFlags::ACCMODE));
+    let file = |fd| borrow(fd).and_then(|fd| Ok(fstat(fd)?)).map(|stat| (stat.st_dev, stat.st_ino));
+    let is_allowed = mode(from).is_ok_and(|mode| mode != OFlags::WRONLY)
+        && mode(to).is_ok_and(|mode| mode != OFlags::RDONLY);
+    is_allowed && file(from) != file(to)
+}
+
 /// Whether the number means a file.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     borrow(fd).is_ok_and(|fd| rustix::io::fcntl_getfd(fd).is_ok())
@@ -68,6 +82,11 @@ pub(crate) fn timeout(fd: RawFd, interest: Interest) -> Option<Duration> {
         Interest::Write => Timeout::Send,
     };
     socket_timeout(borrow(fd).ok()?, which).ok().flatten()
+}
+
+/// Whether connections can be accepted from it.
+pub(crate) fn is_listening(fd: RawFd) -> bool {
+    borrow(fd).and_then(|fd| Ok(socket_acceptconn(fd)?)) == Ok(true)
 }
 
 /// Whether bytes of one write may be read by several reads.

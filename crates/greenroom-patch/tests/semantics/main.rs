@@ -6,11 +6,16 @@
 use greenroom_patch as _;
 
 mod calls;
+mod closing;
+mod connections;
 mod files;
+mod kinds;
 mod raw;
 mod signals;
 mod stage;
 
 mod messages;
+mod sleeping;
 mod stream_receive;
 mod stream_send;
+mod transfers;

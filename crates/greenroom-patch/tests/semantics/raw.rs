@@ -6,9 +6,15 @@
 
 #![allow(unsafe_code)]
 
-use std::{ffi::c_int, mem, os::fd::RawFd};
+use std::{
+    ffi::c_int,
+    mem,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+};
 
-use libc::{iovec, mmsghdr, msghdr};
+use libc::{iovec, mmsghdr, msghdr, timespec};
+
+use crate::{calls::NOWHERE, stage::Actor};
 
 pub(crate) fn recv(fd: RawFd, room: &mut [u8], flags: c_int) -> i64 {
     // SAFETY: the room is so long.
@@ -78,4 +84,224 @@ pub(crate) fn send_messages(fd: RawFd, messages: &[&[u8]]) -> Option<(i64, Vec<u
     // SAFETY: so many messages of one part.
     let sent = unsafe { libc::sendmmsg(fd, all.as_mut_ptr(), all.len() as _, 0) };
     (sent >= 0).then(|| (i64::from(sent), all.iter().map(|message| message.msg_len).collect()))
+}
+
+/// A timer that is over once, after so long.
+pub(crate) fn timer_after(millis: i64) -> OwnedFd {
+    let time = |millis: i64| libc::timespec {
+        tv_sec: millis / 1000,
+        tv_nsec: millis % 1000 * 1_000_000,
+    };
+    let timer = libc::itimerspec { it_interval: time(0), it_value: time(millis) };
+    // SAFETY: makes a file, which is nobody else's, and reads the time.
+    unsafe {
+        let fd = libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::timerfd_settime(fd, 0, &timer, std::ptr::null_mut()), 0);
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+/// The calls at places of a file.
+pub(crate) fn positioned(it: &mut Actor, file: RawFd) {
+    let mut room = [0_u8; 40];
+    let mut part = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let part = &raw mut part;
+    let bytes = room.as_mut_ptr().cast();
+    // SAFETY: the room is so long, and its one part lives as long.
+    unsafe {
+        it.call("pread", || libc::pread(file, bytes, 40, 77) as i64);
+        it.call("pread64", || libc::pread64(file, bytes, 40, 9990) as i64);
+        it.call("preadv", || libc::preadv(file, part, 1, 300) as i64);
+        it.call("preadv2", || libc::preadv2(file, part, 1, -1, 0) as i64);
+        it.call("pwrite", || libc::pwrite(file, bytes, 40, 700) as i64);
+        it.call("pwritev", || libc::pwritev(file, part, 1, 800) as i64);
+        it.call("pwritev2", || libc::pwritev2(file, part, 1, 900, 0) as i64);
+        it.call("pread of nowhere", || libc::pread(file, bytes, 40, -5) as i64);
+    }
+    it.note(crate::calls::show(&room));
+}
+
+/// Sends a file from its place until nothing is left, and counts the bytes.
+pub(crate) fn send_file_all(to: RawFd, from: RawFd, length: usize) -> usize {
+    let mut sent = 0;
+    loop {
+        // SAFETY: without an offset the file's own place is meant.
+        match unsafe { libc::sendfile(to, from, std::ptr::null_mut(), length) } {
+            0 => return sent,
+            count => sent += usize::try_from(count).expect("nothing goes wrong here"),
+        }
+    }
+}
+
+/// Sends a file once from its beginning: what was sent, and its place afterwards.
+pub(crate) fn send_file(to: RawFd, from: RawFd, length: usize) -> (i64, i64) {
+    // SAFETY: without an offset the file's own place is meant, which is then asked for.
+    unsafe {
+        let sent = libc::sendfile(to, from, std::ptr::null_mut(), length) as i64;
+        (sent, libc::lseek(from, 0, libc::SEEK_CUR))
+    }
+}
+
+pub(crate) fn splice_at(from: RawFd, place: &mut i64, to: RawFd, length: usize) -> i64 {
+    // SAFETY: the place is there.
+    unsafe { libc::splice(from, place, to, std::ptr::null_mut(), length, 0) as i64 }
+}
+
+/// Duplicates by each way, and closes the duplicates.
+pub(crate) fn duplicate(it: &mut Actor, fd: RawFd) {
+    // SAFETY: the numbers that are closed were made here.
+    unsafe {
+        let new = it.call_for_fd("dup", || libc::dup(fd));
+        it.call("dup2 of itself", || i64::from(libc::dup2(fd, fd)) - i64::from(fd));
+        it.call("dup2 of nothing", || libc::dup2(-1, new));
+        it.call("dup2 of nothing, of itself", || libc::dup2(-1, -1));
+        it.call("dup2", || i64::from(libc::dup2(fd, new)) - i64::from(new));
+        it.call("dup3", || i64::from(libc::dup3(fd, new, libc::O_CLOEXEC)) - i64::from(new));
+        it.call("dup3 of itself", || libc::dup3(fd, fd, 0));
+        it.call("dup3 of nothing", || libc::dup3(-1, new, 0));
+        it.call("dup3 with a flag", || libc::dup3(fd, new, 1));
+        it.call("dup2 to nothing", || libc::dup2(fd, -1));
+        it.close(new);
+    }
+}
+
+unsafe extern "C" {
+    fn closefrom(first: c_int);
+}
+
+/// Closes many numbers at once, of which some were made here.
+pub(crate) fn close_many(it: &mut Actor) {
+    // SAFETY: numbers so high are this function's own: one script uses it, and its performances come one after the other.
+    unsafe {
+        let first = libc::fcntl(0, libc::F_DUPFD, 900);
+        assert!(first >= 900, "{}", std::io::Error::last_os_error());
+        let second = libc::fcntl(0, libc::F_DUPFD, 950);
+        it.call("close_range", || libc::close_range(900, 940, 0));
+        it.call("close", || libc::close(first));
+        it.call("close_range to mark", || {
+            libc::close_range(900, 1000, libc::CLOSE_RANGE_CLOEXEC as c_int)
+        });
+        it.call("fcntl", || libc::fcntl(second, libc::F_GETFD));
+        it.call("close_range the wrong way", || libc::close_range(9, 3, 0));
+        it.call("closefrom", || {
+            closefrom(900);
+            0
+        });
+        it.call("close", || libc::close(second));
+    }
+}
+
+/// Each call on a number that is nobody's.
+pub(crate) fn wrong_number(it: &mut Actor, fd: RawFd) {
+    it.recv(fd, 8, 0);
+    it.recv(fd, 8, libc::MSG_WAITALL);
+    it.recvfrom(fd, 8, 0);
+    it.recvmsg(fd, &[8], 0, 0);
+    it.recvmsg(fd, &[8], 0, libc::MSG_WAITALL);
+    it.recvmmsg(fd, 2, 8, 0, None);
+    it.read(fd, 8);
+    it.readv(fd, &[8]);
+    it.readv(fd, &[]);
+    it.send(fd, b"x", 0);
+    it.sendmsg(fd, &[b"x"], &[], 0);
+    it.sendmmsg(fd, &[b"x"], 0);
+    it.write(fd, b"x");
+    it.write(fd, b"");
+    it.writev(fd, &[b"x"]);
+    it.writev(fd, &[]);
+    it.accept(fd);
+    it.sendfile(fd, fd, None, 8);
+    it.splice([fd, fd], [None; 2], 8, 0);
+}
+
+/// Buffers that are not there, and numbers that are too large. Where the kernel takes a message before it finds that
+/// out, it is gone.
+pub(crate) fn wrong_pointers(it: &mut Actor, one: RawFd, other: RawFd) {
+    let nowhere = NOWHERE as *mut libc::c_void;
+    let many = vec![iovec { iov_base: nowhere, iov_len: 0 }; 1025];
+    let null: *mut libc::c_void = std::ptr::null_mut();
+    // SAFETY: the kernel refuses what is not there, which is what is tested.
+    unsafe {
+        it.call("read to nowhere", || libc::read(one, nowhere, 4) as i64);
+        it.call("recv to nowhere", || libc::recv(one, nowhere, 4, 0) as i64);
+        it.call("write from nowhere", || libc::write(other, nowhere, 4) as i64);
+        it.call("send from nowhere", || libc::send(other, nowhere, 4, 0) as i64);
+        it.call("read too much", || libc::read(one, nowhere, usize::MAX) as i64);
+        it.call("write too much", || libc::write(other, nowhere, usize::MAX) as i64);
+        it.call("send too much", || libc::send(other, nowhere, usize::MAX, 0) as i64);
+        for count in [-1, 1025, c_int::MAX] {
+            it.call(&format!("readv {count}"), || libc::readv(one, many.as_ptr(), count) as i64);
+            it.call(&format!("writev {count}"), || libc::writev(other, many.as_ptr(), count) as i64);
+        }
+        it.call("readv null", || libc::readv(one, null.cast_const().cast(), 1) as i64);
+        it.call("writev null", || libc::writev(other, null.cast_const().cast(), 1) as i64);
+        it.call("recvmsg null", || libc::recvmsg(one, null.cast(), 0) as i64);
+        it.call("sendmsg null", || libc::sendmsg(other, null.cast_const().cast(), 0) as i64);
+        it.call("recvmsg of nowhere", || libc::recvmsg(one, nowhere.cast(), 0) as i64);
+        it.call("sendmsg of nowhere", || libc::sendmsg(other, nowhere.cast(), 0) as i64);
+        it.call("recvmmsg null", || libc::recvmmsg(one, null.cast(), 1, 0, null.cast()));
+        it.call("sendmmsg null", || libc::sendmmsg(other, null.cast(), 1, 0));
+        it.call("recvmmsg of nowhere", || libc::recvmmsg(one, nowhere.cast(), 1, 0, null.cast()));
+        it.call("sendmmsg of nowhere", || libc::sendmmsg(other, nowhere.cast(), 1, 0));
+        let mut header: msghdr = mem::zeroed();
+        header.msg_iov = many.as_ptr().cast_mut();
+        header.msg_iovlen = many.len() as _;
+        for flags in [0, libc::MSG_WAITALL] {
+            it.call("recvmsg of many", || libc::recvmsg(one, &mut header, flags) as i64);
+        }
+        it.call("sendmsg of many", || libc::sendmsg(other, &header, 0) as i64);
+        it.call("recvfrom nowhere", || {
+            let mut room = [0_u8; 4];
+            libc::recvfrom(one, room.as_mut_ptr().cast(), 4, 0, nowhere.cast(), null.cast()) as i64
+        });
+        it.call("connect nowhere", || libc::connect(one, nowhere.cast(), 16));
+        it.call("connect to nothing", || libc::connect(one, null.cast(), 0));
+    }
+}
+
+pub(crate) fn nanosleep(it: &mut Actor, time: timespec) {
+    // SAFETY: the time is there.
+    it.call("nanosleep", || unsafe { libc::nanosleep(&time, std::ptr::null_mut()) });
+}
+
+pub(crate) fn clock_nanosleep(it: &mut Actor, clock: c_int, flags: c_int, time: timespec) {
+    // SAFETY: the time is there.
+    it.call(&format!("clock_nanosleep({clock}, {flags})"), || unsafe {
+        libc::clock_nanosleep(clock, flags, &time, std::ptr::null_mut())
+    });
+}
+
+pub(crate) fn usleep(it: &mut Actor, micros: u32) {
+    // SAFETY: has no conditions.
+    it.call("usleep", || unsafe { libc::usleep(micros) });
+}
+
+pub(crate) fn sleep(it: &mut Actor, seconds: u32) {
+    // SAFETY: has no conditions.
+    it.call("sleep", || unsafe { libc::sleep(seconds) });
+}
+
+pub(crate) fn sched_yield(it: &mut Actor) {
+    // SAFETY: has no conditions.
+    it.call("sched_yield", || unsafe { libc::sched_yield() });
+}
+
+/// Sleeps whose time is not there.
+pub(crate) fn sleep_for_nothing(it: &mut Actor) {
+    let (null, rest) = (std::ptr::null(), std::ptr::null_mut());
+    // SAFETY: a time that is not there is refused, which is what is tested.
+    unsafe {
+        it.call("nanosleep null", || libc::nanosleep(null, rest));
+        for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_REALTIME] {
+            it.call("clock_nanosleep null", || libc::clock_nanosleep(clock, 0, null, rest));
+        }
+    }
+}
+
+pub(crate) fn now(clock: c_int) -> timespec {
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the time.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &mut now) }, 0);
+    now
 }
