@@ -5,14 +5,17 @@
 
 use greenroom_patch as _;
 
+mod by_design;
 mod calls;
 mod closing;
 mod connections;
 mod files;
 mod kinds;
+mod mode;
 mod raw;
 mod signals;
 mod stage;
+mod stops;
 
 mod messages;
 mod sleeping;

@@ -9,7 +9,7 @@
 use std::{
     ffi::c_int,
     mem,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use libc::{iovec, mmsghdr, msghdr, timespec};
@@ -304,4 +304,69 @@ pub(crate) fn now(clock: c_int) -> timespec {
     // SAFETY: there is room for the time.
     assert_eq!(unsafe { libc::clock_gettime(clock, &mut now) }, 0);
     now
+}
+
+/// Makes a number mean another file.
+pub(crate) fn replace(number: RawFd, with: RawFd) {
+    // SAFETY: the number goes on to be its owner's.
+    assert_eq!(unsafe { libc::dup2(with, number) }, number);
+}
+
+pub(crate) fn set_low_water_mark(fd: &impl AsRawFd, bytes: c_int) {
+    let length = size_of_val(&bytes) as u32;
+    let value = (&raw const bytes).cast();
+    // SAFETY: the value is there, and so long.
+    let set = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, length)
+    };
+    assert_eq!(set, 0);
+}
+
+pub(crate) fn splice(from: RawFd, to: RawFd, length: usize) -> i64 {
+    let nowhere = std::ptr::null_mut();
+    // SAFETY: no places are meant.
+    unsafe { libc::splice(from, nowhere, to, nowhere, length, 0) as i64 }
+}
+
+/// Waits for two messages at once.
+pub(crate) fn receive_two(fd: RawFd) -> i64 {
+    let mut room = [[0_u8; 8]; 2];
+    let mut parts = room.each_mut().map(|room| iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 8 });
+    let mut messages = parts.each_mut().map(|part| {
+        // SAFETY: all zeroes is a header of nothing.
+        let mut header: msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = part;
+        header.msg_iovlen = 1;
+        mmsghdr { msg_hdr: header, msg_len: 0 }
+    });
+    // SAFETY: two messages of one part each.
+    i64::from(unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), 2, 0, std::ptr::null_mut()) })
+}
+
+pub(crate) fn sleep_by(clock: c_int, millis: i64) {
+    let time = timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
+    // SAFETY: the time is there.
+    assert_eq!(unsafe { libc::clock_nanosleep(clock, 0, &time, std::ptr::null_mut()) }, 0);
+}
+
+/// A child that receives, sleeps and ends with the count; meanwhile the parent does something. The count.
+pub(crate) fn fork_and_receive(fd: RawFd, meanwhile: impl FnOnce()) -> i32 {
+    let mut room = [0_u8; 8];
+    let mut status = 0;
+    // SAFETY: the child of a process with several threads makes system calls alone, by functions that are allowed
+    // there, and ends by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        assert!(child >= 0, "{}", std::io::Error::last_os_error());
+        if child == 0 {
+            let count = libc::recv(fd, room.as_mut_ptr().cast(), room.len(), 0);
+            libc::usleep(1000);
+            let twin = libc::dup(fd);
+            libc::close(twin);
+            libc::_exit(count as c_int);
+        }
+        meanwhile();
+        assert_eq!(libc::waitpid(child, &mut status, 0), child);
+    }
+    libc::WEXITSTATUS(status)
 }
