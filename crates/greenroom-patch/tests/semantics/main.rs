@@ -6,6 +6,7 @@
 use greenroom_patch as _;
 
 mod by_design;
+mod c_programs;
 mod calls;
 mod closing;
 mod connections;
