@@ -19,7 +19,9 @@ use rustix::{
     fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{
         AddressFamily, SocketType,
-        sockopt::{Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type},
+        sockopt::{
+            Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type,
+        },
     },
 };
 

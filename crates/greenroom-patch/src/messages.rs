@@ -125,8 +125,7 @@ unsafe fn send_messages(
         let mut wait = Wait::new(here, fd, Interest::Write);
         let (next, left) = (messages.wrapping_add(sent), count - sent);
         // SAFETY: libc's caller answers for so many messages.
-        let now =
-            || unsafe { syscall!(SYS_sendmmsg, fd, next, left, flags | libc::MSG_DONTWAIT) };
+        let now = || unsafe { syscall!(SYS_sendmmsg, fd, next, left, flags | libc::MSG_DONTWAIT) };
         match wait.until_done(now) {
             Ok(0) => break,
             Ok(more) => sent += more,

@@ -150,7 +150,7 @@ unsafe fn receive(
         // SAFETY: libc's caller answers for the buffer, and for where the sender is to be written.
         unsafe { syscall!(SYS_recvfrom, fd, buffer, length, flags, from, from_length) }
     };
-    once(&mut wait, fd, length == 0, flags, receive).into()
+    once(&mut wait, fd, flags, || length == 0, receive).into()
 }
 
 fn no_message() -> msghdr {
@@ -158,21 +158,26 @@ fn no_message() -> msghdr {
     unsafe { mem::zeroed() }
 }
 
-/// Receives what there is.
+/// Receives what there is. Whether that is nothing by the caller's own wish is asked when it would wait.
 fn once(
     wait: &mut Wait,
     fd: c_int,
-    wants_nothing: bool,
     flags: c_int,
-    mut receive: impl FnMut(c_int) -> Result,
+    wants_nothing: impl Fn() -> bool,
+    receive: impl FnMut(c_int) -> Result,
 ) -> Result {
-    if wants_nothing && is_heedless(fd) {
-        return match receive(flags | libc::MSG_DONTWAIT) {
-            Err(Errno::AGAIN) => wait.once().map(|()| 0),
-            received => received,
-        };
-    }
-    wait.until_done(end_of_messages(fd, flags, receive))
+    let mut receive = end_of_messages(fd, flags, receive);
+    let mut heeds_nothing = None;
+    wait.until_done(|| {
+        if heeds_nothing == Some(true) {
+            return Ok(0);
+        }
+        let received = receive();
+        if received == Err(Errno::AGAIN) && heeds_nothing.is_none() {
+            heeds_nothing = Some(wants_nothing() && is_heedless(fd));
+        }
+        received
+    })
 }
 
 /// Asked for no bytes, TCP waits until something happens, takes no notice of what that was, and answers
@@ -225,7 +230,7 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
     let length = parts.map_or(0, Parts::length);
     if flags & libc::MSG_PEEK == 0 {
         if length == 0 {
-            once(&mut wait, fd, true, flags, |_| part(0))
+            once(&mut wait, fd, flags, || true, |_| part(0))
         } else {
             wait.until_all(length, part)
         }
@@ -257,13 +262,8 @@ fn brings_descriptors(message: &msghdr) -> bool {
 ///
 /// What was only looked at is still there, so the fd stays ready; what is missing is waited for by
 /// looking again. Unix sockets only wait for the first bytes.
-fn see(
-    wait: &mut Wait,
-    fd: c_int,
-    length: usize,
-    mut part: impl FnMut(usize) -> Result,
-) -> Result {
-    let mut seen = once(wait, fd, length == 0, 0, |_| part(0))?;
+fn see(wait: &mut Wait, fd: c_int, length: usize, mut part: impl FnMut(usize) -> Result) -> Result {
+    let mut seen = once(wait, fd, 0, || length == 0, |_| part(0))?;
     if file::Errors::of(fd) != file::Errors::Kept {
         return Ok(seen);
     }
@@ -307,20 +307,14 @@ unsafe fn receive_message(here: Here, fd: c_int, message: *mut msghdr, flags: c_
     // The kernel writes back lengths and flags only when there is a message.
     // SAFETY: as libc's caller passed it.
     let receive = |flags| unsafe { syscall!(SYS_recvmsg, fd, message, flags) };
-    match receive(flags | libc::MSG_DONTWAIT) {
-        Err(Errno::AGAIN | Errno::INTR) => {}
-        received => {
-            here.count_call();
-            return received.into();
-        }
-    }
     // SAFETY: the kernel has read the header and its parts, and found them to be some.
-    let wants_nothing = unsafe {
+    let wants_nothing = || unsafe {
         Parts::new((*message).msg_iov, (*message).msg_iovlen as c_int)
             .is_some_and(|parts| parts.length() == 0)
     };
-    let received = once(&mut wait, fd, wants_nothing, flags, receive);
-    if wants_nothing && received == Ok(0) && is_heedless(fd) {
+    let received = once(&mut wait, fd, flags, wants_nothing, receive);
+    if received == Ok(0) && wants_nothing() && is_heedless(fd) {
+        // Nothing was received, and so nothing written back.
         // SAFETY: as above.
         let message = unsafe { &mut *message };
         (message.msg_namelen, message.msg_controllen, message.msg_flags) = (0, 0, 0);

@@ -217,12 +217,15 @@ unsafe fn write_parts(
         done => return done.into(),
     }
     // The file knows no such flag. Then `poll` is believed.
-    let after_look =
-        |parts: *const iovec, count: usize| match file::is_ready(fd, Interest::Write, Duration::ZERO)? {
-            // SAFETY: as above.
-            true => unsafe { syscall!(SYS_writev, fd, parts, count) },
-            false => Err(Errno::AGAIN),
-        };
+    let after_look = |parts: *const iovec, count: usize| match file::is_ready(
+        fd,
+        Interest::Write,
+        Duration::ZERO,
+    )? {
+        // SAFETY: as above.
+        true => unsafe { syscall!(SYS_writev, fd, parts, count) },
+        false => Err(Errno::AGAIN),
+    };
     write_all(&mut wait, parts, count, after_look).into()
 }
 

@@ -184,11 +184,7 @@ const FLAGS: c_uint =
     libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
 
 /// Waits until one can be read and the other written, in the same moment, and then moves bytes.
-fn both_ready(
-    here: Here,
-    [from, to]: [RawFd; 2],
-    mut splice: impl FnMut() -> Result,
-) -> Result {
+fn both_ready(here: Here, [from, to]: [RawFd; 2], mut splice: impl FnMut() -> Result) -> Result {
     let ends = [(from, Interest::Read), (to, Interest::Write)];
     let not_ready = Cell::new(None);
     let step = || {

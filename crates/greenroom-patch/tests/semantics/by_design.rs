@@ -1,4 +1,4 @@
-//! Where green threads differ by design, and why. The documents list these rows.
+//! Where green threads differ by design. The documents list these rows, with the reasons.
 //!
 //! Each difference is played and asserted, so a row cannot outlive it.
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 struct Row {
+    /// As the documents say it, where the reason stands beside it.
     what: &'static str,
-    reason: &'static str,
     /// The first actor is the one whose notes count.
     script: fn(&mut Stage),
     plain: &'static [&'static str],
@@ -24,47 +24,37 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row {
-        what: "an fd is closed while another thread waits for it",
-        reason: "a call that waits in the kernel holds the file open, and a wait on a hub cannot: whoever \
-                 closes ends it, where it would be left to wait for ever",
+        what: "whoever waits for an fd that is closed, or made to mean another file by `dup2`, hears `EBADF`",
         script: closed_under_a_wait,
         plain: &["recv(8, 0x0) = 5, untouched", "\"hello\""],
         green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\""],
     },
     Row {
-        what: "an fd is made to mean another file (dup2) while another thread waits for it",
-        reason: "as closing",
+        what: "whoever waits for an fd that is closed, or made to mean another file by `dup2`, hears `EBADF`",
         script: replaced_under_a_wait,
         plain: &["recv(8, 0x0) = 5, untouched", "\"hello\""],
         green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\""],
     },
     Row {
-        what: "a signal whose handler does not restart calls comes while a thread waits",
-        reason: "a signal is for the OS thread, on which some other green thread may run: no call of \
-                 any of them ends with EINTR",
+        what: "a signal ends no wait: `EINTR` is not seen, and a sleep goes on",
         script: interrupted,
         plain: &["recv(8, 0x0) = -1, Interrupted system call (os error 4)", "\"\""],
         green: &["recv(8, 0x0) = 5, untouched", "\"hello\""],
     },
     Row {
-        what: "a signal comes while a thread sleeps",
-        reason: "as above: the sleep goes on to its end",
+        what: "a signal ends no wait: `EINTR` is not seen, and a sleep goes on",
         script: sleep_interrupted,
         plain: &["nanosleep = -1, Interrupted system call (os error 4)"],
         green: &["nanosleep = 0, untouched"],
     },
     Row {
-        what: "SO_RCVLOWAT asks for more bytes than are there",
-        reason: "a receive that does not wait gives what there is, and each receive is tried as one of \
-                 these; to ask for the mark would cost every short receive a system call",
+        what: "`SO_RCVLOWAT` does not hold back bytes that are there",
         script: low_water_mark,
         plain: &["recv(16, 0x0) = 12, untouched", "\"half-is-here\""],
         green: &["recv(16, 0x0) = 4, untouched", "\"half\""],
     },
     Row {
-        what: "a pipe is made non-blocking while another thread waits in a write to it",
-        reason: "the mode is asked for once in a call, as sockets do it; pipes look at it \
-                 again at each wake-up",
+        what: "a pipe that is made non-blocking in the middle of a write takes all of it",
         script: pipe_made_nonblocking,
         plain: &["write of 40000: some, untouched"],
         green: &["write of 40000: all, untouched"],
@@ -186,8 +176,18 @@ fn what_differs_by_design_differs_as_it_says() {
     for row in ROWS {
         for (cast, expected) in [(Cast::Nobody, row.plain), (Cast::Only(0), row.green)] {
             let noted = perform(cast, &row.script);
-            assert_eq!(noted["one"], expected, "{cast:?}, {}: {}", row.what, row.reason);
+            assert_eq!(noted["one"], expected, "{cast:?}: {}", row.what);
         }
+    }
+}
+
+#[test]
+fn the_documents_say_what_differs() {
+    let documents = include_str!("../../CALLS.md");
+    let (_, list) =
+        documents.split_once("## What differs by design").expect("the section is there");
+    for row in ROWS {
+        assert!(list.contains(&format!("| {} | ", row.what)), "{}", row.what);
     }
 }
 

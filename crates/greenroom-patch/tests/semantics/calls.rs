@@ -81,10 +81,8 @@ impl Room {
 }
 
 fn parts(buffers: &[&[u8]]) -> Vec<iovec> {
-    let part = |bytes: &&[u8]| iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let part =
+        |bytes: &&[u8]| iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     buffers.iter().map(part).collect()
 }
 
@@ -104,9 +102,11 @@ fn about(header: &msghdr, name_room: usize) -> String {
         header.msg_namelen,
         header.msg_flags & !libc::MSG_CMSG_CLOEXEC
     );
-    let (mut descriptors, mut next) = (Vec::new(), 
+    let (mut descriptors, mut next) = (
+        Vec::new(),
         // SAFETY: the header was filled by the kernel.
-        unsafe { libc::CMSG_FIRSTHDR(header) });
+        unsafe { libc::CMSG_FIRSTHDR(header) },
+    );
     while !next.is_null() {
         // SAFETY: inside the header's control bytes.
         let (control, data) = unsafe { (*next, libc::CMSG_DATA(next)) };
@@ -122,7 +122,10 @@ fn about(header: &msghdr, name_room: usize) -> String {
         next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
     for fd in descriptors {
-        assert!(rustix::io::fcntl_getfd(borrow(fd)).is_ok(), "a descriptor that was passed is open");
+        assert!(
+            rustix::io::fcntl_getfd(borrow(fd)).is_ok(),
+            "a descriptor that was passed is open"
+        );
         // SAFETY: this end's own, which nobody else knows.
         unsafe { libc::syscall(libc::SYS_close, fd) };
     }
@@ -206,7 +209,9 @@ impl Actor {
 
     pub(crate) fn read(&mut self, fd: RawFd, length: usize) -> i64 {
         // SAFETY: the room is so long.
-        self.read_by(&format!("read({length})"), length, |to, length| unsafe { libc::read(fd, to, length) })
+        self.read_by(&format!("read({length})"), length, |to, length| unsafe {
+            libc::read(fd, to, length)
+        })
     }
 
     pub(crate) fn readv(&mut self, fd: RawFd, lengths: &[usize]) -> i64 {
@@ -346,8 +351,14 @@ impl Actor {
     ) -> i64 {
         // SAFETY: the bytes are there, and the address is as long as it says.
         self.call(&format!("sendto({}, {flags:#x})", bytes.len()), || unsafe {
-            libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, to.as_ptr().cast(), to.addr_len())
-                as i64
+            libc::sendto(
+                fd,
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                flags,
+                to.as_ptr().cast(),
+                to.addr_len(),
+            ) as i64
         })
     }
 
@@ -367,7 +378,13 @@ impl Actor {
     }
 
     /// Passes descriptors along, if there are any.
-    pub(crate) fn sendmsg(&mut self, fd: RawFd, buffers: &[&[u8]], passed: &[RawFd], flags: c_int) -> i64 {
+    pub(crate) fn sendmsg(
+        &mut self,
+        fd: RawFd,
+        buffers: &[&[u8]],
+        passed: &[RawFd],
+        flags: c_int,
+    ) -> i64 {
         let mut parts = parts(buffers);
         let mut control = vec![0_u64; 32];
         let mut header = header();
@@ -383,7 +400,11 @@ impl Actor {
                 (*first).cmsg_level = libc::SOL_SOCKET;
                 (*first).cmsg_type = libc::SCM_RIGHTS;
                 (*first).cmsg_len = libc::CMSG_LEN(length) as _;
-                ptr::copy_nonoverlapping(passed.as_ptr(), libc::CMSG_DATA(first).cast(), passed.len());
+                ptr::copy_nonoverlapping(
+                    passed.as_ptr(),
+                    libc::CMSG_DATA(first).cast(),
+                    passed.len(),
+                );
             }
         }
         // SAFETY: a header of parts that are as long as they say.
@@ -406,7 +427,11 @@ impl Actor {
             libc::sendmmsg(fd, all.as_mut_ptr(), messages.len() as _, flags as _)
         });
         let lengths: Vec<u32> = all.iter().map(|message| message.msg_len).collect();
-        let text = if lengths.len() > 10 { format!("{} messages", lengths.len()) } else { format!("{lengths:?}") };
+        let text = if lengths.len() > 10 {
+            format!("{} messages", lengths.len())
+        } else {
+            format!("{lengths:?}")
+        };
         self.note(text);
         answer
     }
@@ -450,7 +475,13 @@ impl Actor {
         self.call("connect", || unsafe { libc::connect(fd, to.as_ptr().cast(), to.addr_len()) })
     }
 
-    pub(crate) fn sendfile(&mut self, to: RawFd, from: RawFd, at: Option<i64>, length: usize) -> i64 {
+    pub(crate) fn sendfile(
+        &mut self,
+        to: RawFd,
+        from: RawFd,
+        at: Option<i64>,
+        length: usize,
+    ) -> i64 {
         let mut place = at.unwrap_or(-1);
         let offset = if at.is_some() { ptr::from_mut(&mut place) } else { ptr::null_mut() };
         // SAFETY: the place is there.
@@ -473,9 +504,10 @@ impl Actor {
         let first = if at.is_some() { ptr::from_mut(first) } else { ptr::null_mut() };
         let second = if onto.is_some() { ptr::from_mut(second) } else { ptr::null_mut() };
         // SAFETY: the places are there.
-        let answer = self.call(&format!("splice({at:?}, {onto:?}, {length}, {flags:#x})"), || unsafe {
-            libc::splice(from, first, to, second, length, flags) as i64
-        });
+        let answer = self
+            .call(&format!("splice({at:?}, {onto:?}, {length}, {flags:#x})"), || unsafe {
+                libc::splice(from, first, to, second, length, flags) as i64
+            });
         self.note(format_args!("at {places:?}"));
         answer
     }

@@ -8,15 +8,11 @@ use std::{
 };
 
 use libc::{SHUT_RDWR, SOCK_CLOEXEC, SOCK_NONBLOCK};
-use rustix::net::{
-    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, bind, listen, socket,
-};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, bind, listen, socket};
 
 use crate::{
     calls::borrow,
-    files::{
-        Kind, STREAMS, address, pair, receive_timeout, send_timeout, set_nonblocking, udp,
-    },
+    files::{Kind, STREAMS, address, pair, receive_timeout, send_timeout, set_nonblocking, udp},
     stage::{equal, equal_for, nap},
 };
 

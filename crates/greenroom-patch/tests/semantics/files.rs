@@ -31,7 +31,8 @@ pub(crate) const ALL: [Kind; 6] =
 /// Two ends: of the pipe, the first one reads.
 pub(crate) fn pair(kind: Kind) -> (OwnedFd, OwnedFd) {
     let unix = |of| {
-        rustix::net::socketpair(AddressFamily::UNIX, of, SocketFlags::CLOEXEC, None).expect("a pair")
+        rustix::net::socketpair(AddressFamily::UNIX, of, SocketFlags::CLOEXEC, None)
+            .expect("a pair")
     };
     match kind {
         Kind::Unix => unix(SocketType::STREAM),
@@ -114,7 +115,8 @@ pub(crate) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
 
 /// A Unix datagram socket with a name, which the kernel chooses.
 pub(crate) fn named_datagram() -> (OwnedFd, SocketAddrAny) {
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).expect("a socket");
+    let socket =
+        rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).expect("a socket");
     let nameless = rustix::net::SocketAddrUnix::new_unnamed();
     rustix::net::bind(&socket, &nameless).expect("the kernel chooses a name");
     let name = address(&socket);

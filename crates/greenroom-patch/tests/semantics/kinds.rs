@@ -217,7 +217,8 @@ fn a_terminal_gives_lines_that_are_there() {
         rustix::pty::unlockpt(&master).expect("it is ours");
         let name = rustix::pty::ptsname(&master, Vec::new()).expect("it has a name");
         let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
-        let terminal = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("a terminal");
+        let terminal =
+            rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("a terminal");
         let (master, terminal) = (stage.keep(master), stage.keep(terminal));
         stage.actor("user", move |it| {
             it.write(master, b"one line\nand another\n");

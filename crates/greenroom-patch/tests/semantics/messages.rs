@@ -24,7 +24,9 @@ fn messages_are_cut_and_never_joined() {
         let (receiver, sender) = pair(kind);
         let (receiver, sender) = (stage.keep(receiver), stage.keep(sender));
         stage.actor("sender", move |it| {
-            for piece in [&b"hello, world"[..], b"two", b"three", b"four", b"five", b"six", b"7", b"8"] {
+            for piece in
+                [&b"hello, world"[..], b"two", b"three", b"four", b"five", b"six", b"7", b"8"]
+            {
                 it.write(sender, piece);
                 nap();
             }
@@ -110,24 +112,27 @@ fn many_messages_are_received_by_one_call() {
 
 #[test]
 fn the_sockets_timeout_is_one_for_each_message() {
-    equal_for(&[Kind::Seqpacket, Kind::Datagram, Kind::Udp, Kind::Tcp, Kind::Unix], |stage, kind| {
-        let (receiver, sender) = pair(kind);
-        receive_timeout(&receiver, 150);
-        let (receiver, sender) = (stage.keep(receiver), stage.keep(sender));
-        stage.actor("sender", move |it| {
-            it.after(1);
-            for _ in 0..3 {
-                thread::sleep(Duration::from_millis(80));
-                it.send(sender, b"one", 0);
-            }
-        });
-        stage.actor("receiver", move |it| {
-            it.step(1);
-            it.recvmmsg(receiver, 4, 8, 0, None);
-            it.recvmmsg(receiver, 4, 8, 0, None);
-            it.recv(receiver, 8, MSG_WAITALL);
-        });
-    });
+    equal_for(
+        &[Kind::Seqpacket, Kind::Datagram, Kind::Udp, Kind::Tcp, Kind::Unix],
+        |stage, kind| {
+            let (receiver, sender) = pair(kind);
+            receive_timeout(&receiver, 150);
+            let (receiver, sender) = (stage.keep(receiver), stage.keep(sender));
+            stage.actor("sender", move |it| {
+                it.after(1);
+                for _ in 0..3 {
+                    thread::sleep(Duration::from_millis(80));
+                    it.send(sender, b"one", 0);
+                }
+            });
+            stage.actor("receiver", move |it| {
+                it.step(1);
+                it.recvmmsg(receiver, 4, 8, 0, None);
+                it.recvmmsg(receiver, 4, 8, 0, None);
+                it.recv(receiver, 8, MSG_WAITALL);
+            });
+        },
+    );
 }
 
 #[test]

@@ -68,10 +68,8 @@ pub(crate) fn receive_descriptors(fd: RawFd, length: usize) -> (usize, usize) {
 
 /// How many messages were sent, and how long each is said to be then.
 pub(crate) fn send_messages(fd: RawFd, messages: &[&[u8]]) -> Option<(i64, Vec<u32>)> {
-    let part = |bytes: &&[u8]| iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let part =
+        |bytes: &&[u8]| iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut parts: Vec<iovec> = messages.iter().map(part).collect();
     let message = |part: &mut iovec| {
         // SAFETY: all zeroes is a header of nothing.
@@ -88,10 +86,7 @@ pub(crate) fn send_messages(fd: RawFd, messages: &[&[u8]]) -> Option<(i64, Vec<u
 
 /// A timer that is over once, after so long.
 pub(crate) fn timer_after(millis: i64) -> OwnedFd {
-    let time = |millis: i64| libc::timespec {
-        tv_sec: millis / 1000,
-        tv_nsec: millis % 1000 * 1_000_000,
-    };
+    let time = |millis: i64| timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
     let timer = libc::itimerspec { it_interval: time(0), it_value: time(millis) };
     // SAFETY: makes a file, which is nobody else's, and reads the time.
     unsafe {
@@ -232,7 +227,9 @@ pub(crate) fn wrong_pointers(it: &mut Actor, one: RawFd, other: RawFd) {
         it.call("send too much", || libc::send(other, nowhere, usize::MAX, 0) as i64);
         for count in [-1, 1025, c_int::MAX] {
             it.call(&format!("readv {count}"), || libc::readv(one, many.as_ptr(), count) as i64);
-            it.call(&format!("writev {count}"), || libc::writev(other, many.as_ptr(), count) as i64);
+            it.call(&format!("writev {count}"), || {
+                libc::writev(other, many.as_ptr(), count) as i64
+            });
         }
         it.call("readv null", || libc::readv(one, null.cast_const().cast(), 1) as i64);
         it.call("writev null", || libc::writev(other, null.cast_const().cast(), 1) as i64);
@@ -331,7 +328,8 @@ pub(crate) fn splice(from: RawFd, to: RawFd, length: usize) -> i64 {
 /// Waits for two messages at once.
 pub(crate) fn receive_two(fd: RawFd) -> i64 {
     let mut room = [[0_u8; 8]; 2];
-    let mut parts = room.each_mut().map(|room| iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 8 });
+    let mut parts =
+        room.each_mut().map(|room| iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 8 });
     let mut messages = parts.each_mut().map(|part| {
         // SAFETY: all zeroes is a header of nothing.
         let mut header: msghdr = unsafe { mem::zeroed() };

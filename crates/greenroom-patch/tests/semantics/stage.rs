@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::{Display, Write},
+    fmt::{Debug, Display, Write},
     os::fd::OwnedFd,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -143,28 +144,33 @@ pub(crate) fn perform(cast: Cast, script: &dyn Fn(&mut Stage)) -> Transcript {
 #[track_caller]
 pub(crate) fn equal(script: impl Fn(&mut Stage)) {
     let plain = perform(Cast::Nobody, &script);
-    assert!(plain.values().any(|lines| !lines.is_empty()), "a script without a line proves nothing");
+    assert!(
+        plain.values().any(|lines| !lines.is_empty()),
+        "a script without a line proves nothing"
+    );
     for cast in casts(&script) {
         let green = perform(cast, &script);
         assert!(green == plain, "{cast:?} differs:\n{}", side_by_side(&plain, &green));
     }
 }
 
-/// As [`equal`], for each of several kinds of files.
+/// As [`equal`], for each of several kinds of files, at once.
 #[track_caller]
-pub(crate) fn equal_for<K: Copy + std::fmt::Debug>(kinds: &[K], script: impl Fn(&mut Stage, K)) {
-    for &kind in kinds {
-        let plain = perform(Cast::Nobody, &|stage| script(stage, kind));
-        assert!(plain.values().any(|lines| !lines.is_empty()), "no line, no proof");
-        for cast in casts(&|stage: &mut Stage| script(stage, kind)) {
-            let green = perform(cast, &|stage| script(stage, kind));
-            assert!(
-                green == plain,
-                "{kind:?}, {cast:?} differs:\n{}",
-                side_by_side(&plain, &green)
-            );
+pub(crate) fn equal_for<K: Copy + Debug + Send + Sync>(
+    kinds: &[K],
+    script: impl Fn(&mut Stage, K) + Sync,
+) {
+    thread::scope(|scope| {
+        for &kind in kinds {
+            let script = &script;
+            scope.spawn(move || {
+                let played = panic::catch_unwind(AssertUnwindSafe(|| {
+                    equal(|stage| script(stage, kind));
+                }));
+                assert!(played.is_ok(), "played with {kind:?}");
+            });
         }
-    }
+    });
 }
 
 /// Each actor green alone, and all together.

@@ -2,9 +2,7 @@
 
 use std::os::fd::IntoRawFd;
 
-use libc::{
-    MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SHUT_RD, SHUT_WR,
-};
+use libc::{MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SHUT_RD, SHUT_WR};
 
 use crate::{
     files::{
@@ -46,26 +44,30 @@ fn a_receive_takes_what_is_there_and_sees_the_end() {
 #[test]
 fn each_receiving_call_waits() {
     for call in 0..5 {
-        equal_for(&[Kind::Tcp, Kind::Unix, Kind::Seqpacket, Kind::Datagram, Kind::Udp], |stage, kind| {
-            let fd = sender_of(stage, kind, &[b"hello"]);
-            stage.actor("receiver", move |it| {
-                it.step(1);
-                match call {
-                    0 => it.recv(fd, 16, 0),
-                    1 => it.recvfrom(fd, 16, 0),
-                    2 => it.recvmsg(fd, &[2, 0, 16], 64, 0),
-                    3 => it.read(fd, 16),
-                    _ => it.readv(fd, &[2, 0, 16]),
-                };
-            });
-        });
+        equal_for(
+            &[Kind::Tcp, Kind::Unix, Kind::Seqpacket, Kind::Datagram, Kind::Udp],
+            |stage, kind| {
+                let fd = sender_of(stage, kind, &[b"hello"]);
+                stage.actor("receiver", move |it| {
+                    it.step(1);
+                    match call {
+                        0 => it.recv(fd, 16, 0),
+                        1 => it.recvfrom(fd, 16, 0),
+                        2 => it.recvmsg(fd, &[2, 0, 16], 64, 0),
+                        3 => it.read(fd, 16),
+                        _ => it.readv(fd, &[2, 0, 16]),
+                    };
+                });
+            },
+        );
     }
 }
 
 #[test]
 fn all_that_was_asked_for_is_waited_for() {
     equal_for(&STREAMS, |stage, kind| {
-        let fd = sender_of(stage, kind, &[b"one", b"twotwo", b"three", b"four", b"fivefive", b"six"]);
+        let fd =
+            sender_of(stage, kind, &[b"one", b"twotwo", b"three", b"four", b"fivefive", b"six"]);
         stage.actor("receiver", move |it| {
             it.step(1);
             it.recv(fd, 8, MSG_WAITALL);

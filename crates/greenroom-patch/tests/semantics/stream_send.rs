@@ -142,9 +142,12 @@ fn messages_of_a_stream_that_cannot_be_sent_whole_are_the_last() {
         stage.actor("sender", move |it| {
             let all = bytes(MUCH);
             let sent = crate::raw::send_messages(sender, &[b"first", &all, b"third"]);
-            it.note(format_args!("{:?}", sent.map(|(count, lengths)| {
-                (count, lengths[0], 0 < lengths[1] && (lengths[1] as usize) < MUCH, lengths[2])
-            })));
+            it.note(format_args!(
+                "{:?}",
+                sent.map(|(count, lengths)| {
+                    (count, lengths[0], 0 < lengths[1] && (lengths[1] as usize) < MUCH, lengths[2])
+                })
+            ));
         });
         stage.actor("receiver", |it| it.note("reads nothing"));
     });
