@@ -134,6 +134,10 @@ unsafe fn accept_green(
     length: *mut socklen_t,
     flags: c_int,
 ) -> Green {
+    let is_refused = flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) != 0;
+    if is_refused || !file::is_listening(fd) {
+        return Green::Pass;
+    }
     if file::is_standard(fd) || users_wish(fd) != Ok(false) {
         return Green::Pass;
     }
@@ -141,10 +145,14 @@ unsafe fn accept_green(
         if !file::is_ready(fd, Interest::Read, Duration::ZERO)? {
             return Err(Errno::AGAIN);
         }
-        // Between the look and the call another may be faster, and then the call would wait.
-        let _moment = Moment::begin(fd)?;
         // SAFETY: libc's caller answers for where the address is to be written.
-        unsafe { syscall!(SYS_accept4, fd, address, length, flags) }
+        let now = || unsafe { syscall!(SYS_accept4, fd, address, length, flags) };
+        // Between the look and the call another may be faster, and then the call would wait.
+        let moment = Moment::begin(fd)?;
+        let accepted = now();
+        drop(moment);
+        // A Unix socket that was shut down says so only to a call that waits, and at once.
+        if accepted == Err(Errno::AGAIN) && file::is_shut(fd) { now() } else { accepted }
     };
     Wait::blocking(here, fd, Interest::Read).until_done(accept).into()
 }

@@ -18,8 +18,10 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, OFlags, fcntl_getfl, fstat},
     net::{
-        SocketType,
-        sockopt::{Timeout, socket_timeout, socket_type},
+        AddressFamily, SocketType,
+        sockopt::{
+            Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type,
+        },
     },
 };
 
@@ -50,6 +52,20 @@ pub(crate) fn can_wait(fd: RawFd) -> bool {
         || matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
 }
 
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    let stat = borrow(fd).and_then(|fd| Ok(fstat(fd)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
+/// Whether one can be read, the other can be written, and they are not one and the same pipe.
+pub(crate) fn lead_on(from: RawFd, to: RawFd) -> bool {
+    let mode = |fd| borrow(fd).and_then(|fd| Ok(fcntl_getfl(fd)? & OFlags::ACCMODE));
+    let file = |fd| borrow(fd).and_then(|fd| Ok(fstat(fd)?)).map(|stat| (stat.st_dev, stat.st_ino));
+    let is_allowed = mode(from).is_ok_and(|mode| mode != OFlags::WRONLY)
+        && mode(to).is_ok_and(|mode| mode != OFlags::RDONLY);
+    is_allowed && file(from) != file(to)
+}
+
 /// Whether the number means a file.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     borrow(fd).is_ok_and(|fd| rustix::io::fcntl_getfd(fd).is_ok())
@@ -70,10 +86,36 @@ pub(crate) fn timeout(fd: RawFd, interest: Interest) -> Option<Duration> {
     socket_timeout(borrow(fd).ok()?, which).ok().flatten()
 }
 
+/// Whether connections can be accepted from it.
+pub(crate) fn is_listening(fd: RawFd) -> bool {
+    borrow(fd).and_then(|fd| Ok(socket_acceptconn(fd)?)) == Ok(true)
+}
+
 /// Whether bytes of one write may be read by several reads.
 pub(crate) fn is_stream(fd: RawFd) -> bool {
     let kind = borrow(fd).and_then(|fd| Ok(socket_type(fd)?));
     kind == Ok(SocketType::STREAM)
+}
+
+/// Who hears of an error that comes when a call has moved some bytes, and waits to move more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// The next call: it stays at the socket.
+    Kept,
+    /// Nobody: a call of a Unix socket takes it away, and says how far it came.
+    TakenByUnix,
+    /// Nobody, there is none to keep. (To try once more sends the signal that the kernel sends.)
+    None,
+}
+
+impl Errors {
+    pub(crate) fn of(fd: RawFd) -> Errors {
+        match borrow(fd).and_then(|fd| Ok(socket_domain(fd)?)) {
+            Ok(AddressFamily::UNIX) => Errors::TakenByUnix,
+            Ok(_) => Errors::Kept,
+            Err(_) => Errors::None,
+        }
+    }
 }
 
 /// Whether nothing can come any more: the read side was shut down, or the other end is gone.
@@ -91,6 +133,11 @@ pub(crate) fn has_error(fd: RawFd) -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     // Errors are told without being asked for.
     poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::ERR)
+}
+
+/// The error that waits to be told, which is told by this.
+pub(crate) fn take_error(fd: RawFd) -> Option<Errno> {
+    socket_error(borrow(fd).ok()?).ok()?.err().map(Errno::from)
 }
 
 /// What `poll` says, after `time` at most.

@@ -14,7 +14,7 @@ use std::{
 use greenroom::{Instant, foreign::Here, io::Interest};
 use libc::{mmsghdr, timespec};
 
-use crate::{file, hook::Green, sleep::duration, wait::Wait};
+use crate::{file, hook::Green, receive, send, sleep::duration, wait::Wait};
 
 hooks! {
     fn recvmmsg(
@@ -35,7 +35,7 @@ hooks! {
 }
 
 /// Waits for all messages, or with `MSG_WAITFORONE` for the first. As in the kernel, the timeout is looked at
-/// after each message and ends no wait.
+/// after each message and ends no wait, and the socket's own is one for each message.
 unsafe fn receive_messages(
     here: Here,
     fd: c_int,
@@ -58,21 +58,33 @@ unsafe fn receive_messages(
     };
     let is_over = || limit.is_some_and(|limit| begin.elapsed() >= limit);
     let first_only = flags & libc::MSG_WAITFORONE != 0;
-    let part = |done: usize| {
-        if done > 0 && (first_only || is_over()) {
-            return Ok(0);
+    let mut received = 0;
+    loop {
+        let rest = messages.wrapping_add(received);
+        let left = count as usize - received;
+        let now = |flags| {
+            // An error that comes after a message is left at the socket, for the next call to tell.
+            if received > 0 && file::has_error(fd) {
+                return Ok(0);
+            }
+            // SAFETY: libc's caller answers for so many messages.
+            unsafe { syscall!(SYS_recvmmsg, fd, rest, left, flags, 0usize) }
+        };
+        let now = receive::end_of_messages(fd, flags, now);
+        match Wait::new(here, fd, Interest::Read).until_done(now) {
+            Ok(0) => break,
+            Ok(more) => received += more,
+            Err(errno) if received == 0 => return Err(errno).into(),
+            Err(_) => break,
         }
-        let rest = messages.wrapping_add(done);
-        let flags = flags | libc::MSG_DONTWAIT;
-        let left = count as usize - done;
-        // SAFETY: libc's caller answers for so many messages.
-        unsafe { syscall!(SYS_recvmmsg, fd, rest, left, flags, 0usize) }
-    };
-    let received = Wait::new(here, fd, Interest::Read).until_all(count as usize, part);
-    if let (Ok(_), Some(limit)) = (received, limit) {
+        if received >= count as usize || first_only || is_over() {
+            break;
+        }
+    }
+    if let Some(limit) = limit {
         write_rest(timeout, limit.saturating_sub(begin.elapsed()));
     }
-    received.into()
+    Ok(received).into()
 }
 
 /// The kernel leaves what is left of a timeout.
@@ -83,7 +95,19 @@ fn write_rest(timeout: *mut timespec, rest: Duration) {
     timeout.tv_nsec = rest.subsec_nanos().into();
 }
 
-/// A message of a stream that found room for a part of itself is sent to its end before the next.
+/// The kernel takes so many messages at once (`UIO_MAXIOV`).
+const MESSAGES_MAX: usize = 1024;
+
+/// Whether the message after those that were sent met an error, and not a want of room. It was told to nobody then, as
+/// the kernel does it. (A Unix socket's error is there at the next try as well.)
+fn was_error(fd: c_int) -> bool {
+    !file::is_stream(fd)
+        && file::Errors::of(fd) == file::Errors::Kept
+        && file::is_ready(fd, Interest::Write, Duration::ZERO) != Ok(false)
+}
+
+/// Sends all messages. One of a stream that found room for a part of itself is sent to its end before the next;
+/// if that fails it is the last.
 unsafe fn send_messages(
     here: Here,
     fd: c_int,
@@ -91,21 +115,32 @@ unsafe fn send_messages(
     count: c_uint,
     flags: c_int,
 ) -> Green {
-    if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 || messages.is_null() {
+    if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 {
         return Green::Pass;
     }
-    let mut wait = Wait::new(here, fd, Interest::Write);
+    let count = MESSAGES_MAX.min(count as usize);
     let mut sent = 0;
-    while sent < count as usize {
+    loop {
+        // Each message has the socket's time for itself.
+        let mut wait = Wait::new(here, fd, Interest::Write);
+        let (next, left) = (messages.wrapping_add(sent), count - sent);
         // SAFETY: libc's caller answers for so many messages.
-        let message = unsafe { &mut *messages.wrapping_add(sent) };
-        match crate::send::message(&mut wait, fd, &message.msg_hdr, flags) {
-            Some(Ok(length)) => message.msg_len = length as c_uint,
-            Some(Err(errno)) if sent == 0 => return Err(errno).into(),
-            None if sent == 0 => return Green::Pass,
-            Some(Err(_)) | None => break,
+        let now = || unsafe { syscall!(SYS_sendmmsg, fd, next, left, flags | libc::MSG_DONTWAIT) };
+        match wait.until_done(now) {
+            Ok(0) => break,
+            Ok(more) => sent += more,
+            Err(errno) if sent == 0 => return Err(errno).into(),
+            Err(_) => break,
         }
-        sent += 1;
+        // SAFETY: the kernel has read and written this one.
+        let last = unsafe { &mut *messages.wrapping_add(sent - 1) };
+        let begun = last.msg_len as usize;
+        let length = send::rest_of_message(&mut wait, fd, &last.msg_hdr, begun, flags);
+        let length = length.unwrap_or(begun);
+        last.msg_len = length as c_uint;
+        if sent >= count || length < send::length_of(&last.msg_hdr) || was_error(fd) {
+            break;
+        }
     }
     Ok(sent).into()
 }

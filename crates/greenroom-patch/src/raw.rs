@@ -24,6 +24,7 @@ impl Errno {
     pub(crate) const INTR: Errno = Errno(libc::EINTR);
     pub(crate) const NOTSOCK: Errno = Errno(libc::ENOTSOCK);
     pub(crate) const OPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
+    pub(crate) const PIPE: Errno = Errno(libc::EPIPE);
     pub(crate) const TIMEDOUT: Errno = Errno(libc::ETIMEDOUT);
 }
 

@@ -127,49 +127,166 @@ unsafe fn receive(
     if file::is_standard(fd) || flags & NEVER_WAITS != 0 {
         return Green::Pass;
     }
+    if flags & libc::MSG_WAITALL != 0 && file::is_stream(fd) {
+        let mut part = iovec { iov_base: buffer, iov_len: length };
+        let mut message = no_message();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        let has_name = !from.is_null() && !from_length.is_null();
+        if has_name {
+            message.msg_name = from.cast();
+            // SAFETY: not null, and libc's caller says there how long the address may be.
+            message.msg_namelen = unsafe { *from_length };
+        }
+        let received = fill(here, fd, &mut message, flags);
+        if has_name && received.is_ok() {
+            // SAFETY: as above, and its length is to be written there.
+            unsafe { *from_length = message.msg_namelen };
+        }
+        return received.into();
+    }
     let mut wait = Wait::new(here, fd, Interest::Read);
-    let flags = flags | libc::MSG_DONTWAIT;
-    let part = |done: usize| {
-        let rest = buffer.wrapping_byte_add(done);
-        // SAFETY: libc's caller answers for the buffer, of which `done` bytes are filled, and for
-        // where the sender is to be written.
-        unsafe { syscall!(SYS_recvfrom, fd, rest, length - done, flags, from, from_length) }
+    let receive = |flags| {
+        // SAFETY: libc's caller answers for the buffer, and for where the sender is to be written.
+        unsafe { syscall!(SYS_recvfrom, fd, buffer, length, flags, from, from_length) }
     };
-    fill(&mut wait, fd, length, flags, part).into()
+    once(&mut wait, fd, flags, || length == 0, receive).into()
 }
 
-/// Reads once, or with `MSG_WAITALL` until the buffer is full.
-fn fill(
+fn no_message() -> msghdr {
+    // SAFETY: all zeroes is a message header without name, control and parts.
+    unsafe { mem::zeroed() }
+}
+
+/// Receives what there is. Whether that is nothing by the caller's own wish is asked when it would wait.
+fn once(
     wait: &mut Wait,
     fd: c_int,
-    length: usize,
     flags: c_int,
-    mut part: impl FnMut(usize) -> Result,
+    wants_nothing: impl Fn() -> bool,
+    receive: impl FnMut(c_int) -> Result,
 ) -> Result {
-    // A message is not joined with the next one.
-    if flags & libc::MSG_WAITALL == 0 || !file::is_stream(fd) {
-        return wait.until_done(end_of_messages(fd, || part(0)));
-    }
-    if flags & libc::MSG_PEEK == 0 {
-        return wait.until_all(length, part);
-    }
-    // What was only looked at is still there, so the fd stays ready; what is missing is waited for by
-    // looking again.
-    wait.until_done(|| part(0))?;
-    loop {
-        let seen = part(0)?;
-        if seen >= length || seen == 0 || file::is_shut(fd) || wait.pause().is_err() {
-            return Ok(seen);
+    let mut receive = end_of_messages(fd, flags, receive);
+    let mut heeds_nothing = None;
+    wait.until_done(|| {
+        if heeds_nothing == Some(true) {
+            return Ok(0);
         }
+        let received = receive();
+        if received == Err(Errno::AGAIN) && heeds_nothing.is_none() {
+            heeds_nothing = Some(wants_nothing() && is_heedless(fd));
+        }
+        received
+    })
+}
+
+/// Asked for no bytes, TCP waits until something happens, takes no notice of what that was, and answers
+/// with zero.
+fn is_heedless(fd: c_int) -> bool {
+    file::is_stream(fd) && file::Errors::of(fd) == file::Errors::Kept
+}
+
+/// Receives from a stream until the buffer is full (`MSG_WAITALL`).
+///
+/// The message and what it points to are libc's caller's, who answers for them.
+fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
+    let flags = flags | libc::MSG_DONTWAIT;
+    let wanted = *message;
+    // SAFETY: the header's parts are valid while the call lasts.
+    let parts = c_int::try_from(wanted.msg_iovlen)
+        .ok()
+        .and_then(|count| unsafe { Parts::new(wanted.msg_iov, count) });
+    let mut wait = Wait::new(here, fd, Interest::Read);
+    let mut has_descriptors = false;
+    let mut part = |done: usize| {
+        // Descriptors end the call, whether the caller has room for them or not.
+        if has_descriptors {
+            return Ok(0);
+        }
+        let mut receive = |rest, count| {
+            let mut next = wanted;
+            next.msg_iov = rest;
+            next.msg_iovlen = count;
+            if done > 0 {
+                // The sender was written with the first bytes.
+                (next.msg_name, next.msg_namelen) = (ptr::null_mut(), 0);
+            }
+            // SAFETY: as libc's caller passed it, or the rest of that.
+            let received = unsafe { syscall!(SYS_recvmsg, fd, &raw mut next, flags) }?;
+            if done == 0 {
+                message.msg_namelen = next.msg_namelen;
+            }
+            message.msg_controllen = next.msg_controllen;
+            message.msg_flags = next.msg_flags;
+            has_descriptors = received > 0 && brings_descriptors(&next);
+            Ok(received)
+        };
+        match parts {
+            Some(parts) => parts.after(done, |rest, count| receive(rest.cast_mut(), count)),
+            // Refused by the kernel.
+            None => receive(wanted.msg_iov, wanted.msg_iovlen),
+        }
+    };
+    let length = parts.map_or(0, Parts::length);
+    if flags & libc::MSG_PEEK == 0 {
+        if length == 0 {
+            once(&mut wait, fd, flags, || true, |_| part(0))
+        } else {
+            wait.until_all(length, part)
+        }
+    } else {
+        see(&mut wait, fd, length, part)
     }
 }
 
-/// A blocking receive of messages ends, with nothing, when the read side was shut down; one that does not wait
-/// hears "would block" for ever. So who hears it again, after the fd was said to be ready, asks.
-fn end_of_messages(fd: c_int, mut receive: impl FnMut() -> Result) -> impl FnMut() -> Result {
+/// Whether descriptors came along, or would have if there were room for them.
+fn brings_descriptors(message: &msghdr) -> bool {
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return true;
+    }
+    // SAFETY: the kernel has filled the message's control bytes.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !next.is_null() {
+        // SAFETY: not null, so inside the control bytes.
+        let control = unsafe { *next };
+        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            return true;
+        }
+        // SAFETY: as above.
+        next = unsafe { libc::CMSG_NXTHDR(message, next) };
+    }
+    false
+}
+
+/// Looks at the bytes of a stream until there are enough (`MSG_PEEK | MSG_WAITALL`).
+///
+/// What was only looked at is still there, so the fd stays ready; what is missing is waited for by
+/// looking again. Unix sockets only wait for the first bytes.
+fn see(wait: &mut Wait, fd: c_int, length: usize, mut part: impl FnMut(usize) -> Result) -> Result {
+    let mut seen = once(wait, fd, 0, || length == 0, |_| part(0))?;
+    if file::Errors::of(fd) != file::Errors::Kept {
+        return Ok(seen);
+    }
+    while 0 < seen && seen < length && !file::is_shut(fd) && wait.pause().is_ok() {
+        match part(0) {
+            Ok(now) => seen = now,
+            Err(_) => break,
+        }
+    }
+    Ok(seen)
+}
+
+/// A blocking receive of messages ends, with nothing, when the reading side was shut down; one that does not wait
+/// hears "would block" for ever. So who hears it again, after the fd was said to be ready, asks, and
+/// makes the blocking call, which ends at once.
+pub(crate) fn end_of_messages(
+    fd: c_int,
+    flags: c_int,
+    mut receive: impl FnMut(c_int) -> Result,
+) -> impl FnMut() -> Result {
     let mut waited = false;
-    move || match receive() {
-        Err(Errno::AGAIN) if waited && file::is_shut(fd) => Ok(0),
+    move || match receive(flags | libc::MSG_DONTWAIT) {
+        Err(Errno::AGAIN) if waited && file::is_shut(fd) => receive(flags),
         Err(Errno::AGAIN) => {
             waited = true;
             Err(Errno::AGAIN)
@@ -182,49 +299,44 @@ unsafe fn receive_message(here: Here, fd: c_int, message: *mut msghdr, flags: c_
     if file::is_standard(fd) || flags & NEVER_WAITS != 0 || message.is_null() {
         return Green::Pass;
     }
-    // SAFETY: libc's caller passes a message header, and nobody else has it meanwhile.
-    let message = unsafe { &mut *message };
-    let Ok(count) = c_int::try_from(message.msg_iovlen) else { return Green::Pass };
-    // SAFETY: the header's parts are valid while the call lasts.
-    let Some(parts) = (unsafe { Parts::new(message.msg_iov, count) }) else { return Green::Pass };
+    if flags & libc::MSG_WAITALL != 0 && file::is_stream(fd) {
+        // SAFETY: libc's caller passes a message header, and nobody else has it meanwhile.
+        return fill(here, fd, unsafe { &mut *message }, flags).into();
+    }
     let mut wait = Wait::new(here, fd, Interest::Read);
-    let flags = flags | libc::MSG_DONTWAIT;
-    let part = |done: usize| {
-        if done == 0 {
-            // The kernel writes back lengths and flags only when there is a message.
-            // SAFETY: as libc's caller passed it.
-            return unsafe { syscall!(SYS_recvmsg, fd, ptr::from_mut(message), flags) };
-        }
-        parts.after(done, |rest, count| {
-            // Name, control and flags are those of the first part. What comes with descriptors or
-            // credentials is left to the next call, as the kernel does it.
-            // SAFETY: all zeroes is a message header without name, control and parts.
-            let mut tail: msghdr = unsafe { mem::zeroed() };
-            tail.msg_iov = rest.cast_mut();
-            tail.msg_iovlen = count;
-            // SAFETY: the rest of the caller's parts.
-            unsafe { syscall!(SYS_recvmsg, fd, ptr::from_mut(&mut tail), flags) }
-        })
+    // The kernel writes back lengths and flags only when there is a message.
+    // SAFETY: as libc's caller passed it.
+    let receive = |flags| unsafe { syscall!(SYS_recvmsg, fd, message, flags) };
+    // SAFETY: the kernel has read the header and its parts, and found them to be some.
+    let wants_nothing = || unsafe {
+        Parts::new((*message).msg_iov, (*message).msg_iovlen as c_int)
+            .is_some_and(|parts| parts.length() == 0)
     };
-    fill(&mut wait, fd, parts.length(), flags, part).into()
+    let received = once(&mut wait, fd, flags, wants_nothing, receive);
+    if received == Ok(0) && wants_nothing() && is_heedless(fd) {
+        // Nothing was received, and so nothing written back.
+        // SAFETY: as above.
+        let message = unsafe { &mut *message };
+        (message.msg_namelen, message.msg_controllen, message.msg_flags) = (0, 0, 0);
+    }
+    received.into()
 }
 
 /// Reads from any fd.
 unsafe fn read_parts(here: Here, fd: c_int, parts: *const iovec, count: c_int) -> Green {
     // SAFETY: libc's caller answers for the parts.
     let Some(all) = (unsafe { Parts::new(parts, count) }) else { return Green::Pass };
-    if file::is_standard(fd) || all.length() == 0 {
+    // A length that is a negative number is refused by each call in its own way.
+    if file::is_standard(fd) || all.length() == 0 || all.length() > isize::MAX as usize {
         return Green::Pass;
     }
     let mut wait = Wait::new(here, fd, Interest::Read);
-    // SAFETY: all zeroes is a message header without name, control and parts.
-    let mut message: msghdr = unsafe { mem::zeroed() };
+    let mut message = no_message();
     message.msg_iov = parts.cast_mut();
     message.msg_iovlen = count as usize;
-    let flags = libc::MSG_DONTWAIT;
     // SAFETY: the caller's parts.
-    let receive = || unsafe { syscall!(SYS_recvmsg, fd, ptr::from_mut(&mut message), flags) };
-    let received = wait.until_done(end_of_messages(fd, receive));
+    let receive = |flags| unsafe { syscall!(SYS_recvmsg, fd, &raw mut message, flags) };
+    let received = wait.until_done(end_of_messages(fd, 0, receive));
     if received != Err(Errno::NOTSOCK) {
         return received.into();
     }

@@ -3,6 +3,8 @@
 //! A blocking write to a stream takes all bytes, however often it must wait for room. What cannot be sent to
 //! the end says how far it came, and the next call says why.
 //!
+//! A message's header is looked at after the kernel has read it once: the kernel refuses what is not there.
+//!
 //! # Safety
 //!
 //! Pointers and lengths are passed on to the kernel as libc's caller gave them.
@@ -54,13 +56,14 @@ hooks! {
         also __write,
         green(here) {
             let part = iovec { iov_base: buffer.cast_mut(), iov_len: length };
-            write_parts(here, fd, &part, 1)
+            // A length that is a negative number is refused by each call in its own way.
+            if length > isize::MAX as usize { Green::Pass } else { write_parts(here, fd, &part, 1, true) }
         }
         else syscall!(SYS_write, fd, buffer, length)
     }
 
     fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
-        green(here) { write_parts(here, fd, parts, count) }
+        green(here) { write_parts(here, fd, parts, count, false) }
         else syscall!(SYS_writev, fd, parts, count)
     }
 }
@@ -77,39 +80,83 @@ unsafe fn send_bytes(
     if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 {
         return Green::Pass;
     }
-    let flags = flags | libc::MSG_DONTWAIT;
-    let part = |done: usize| {
+    let part = |done: usize, flags: c_int| {
         let rest = buffer.wrapping_byte_add(done);
         // SAFETY: libc's caller answers for the buffer, of which `done` bytes are sent.
         unsafe { syscall!(SYS_sendto, fd, rest, length - done, flags, to, to_length) }
     };
-    Wait::new(here, fd, Interest::Write).until_all(length, part).into()
+    let mut wait = Wait::new(here, fd, Interest::Write);
+    let sent = first(&mut wait, fd, flags, |flags| part(0, flags));
+    sent.and_then(|sent| rest(&mut wait, sent, length, flags, part)).into()
 }
 
 unsafe fn send_message(here: Here, fd: c_int, header: *const msghdr, flags: c_int) -> Green {
     if file::is_standard(fd) || flags & libc::MSG_DONTWAIT != 0 || header.is_null() {
         return Green::Pass;
     }
-    // SAFETY: libc's caller passes a message header.
-    let header = unsafe { &*header };
-    match message(&mut Wait::new(here, fd, Interest::Write), fd, header, flags) {
-        Some(sent) => sent.into(),
-        None => Green::Pass,
-    }
+    let mut wait = Wait::new(here, fd, Interest::Write);
+    // SAFETY: as libc's caller passed it.
+    let send = |flags| unsafe { syscall!(SYS_sendmsg, fd, header, flags) };
+    let sent = first(&mut wait, fd, flags, send);
+    // SAFETY: the kernel has read the header.
+    sent.and_then(|sent| rest_of_message(&mut wait, fd, unsafe { &*header }, sent, flags)).into()
 }
 
-/// Sends one message to its end. `None` if it is one that the kernel is to refuse.
+/// Sends the first bytes: waits for room, if there is none.
+fn first(
+    wait: &mut Wait,
+    fd: c_int,
+    flags: c_int,
+    mut send: impl FnMut(c_int) -> Result,
+) -> Result {
+    let mut waits_at_unix = None;
+    wait.until_done(|| {
+        // A Unix socket that is found shut while waiting sends no signal.
+        let quiet = if waits_at_unix == Some(true) { libc::MSG_NOSIGNAL } else { 0 };
+        match send(flags | libc::MSG_DONTWAIT | quiet) {
+            Err(Errno::AGAIN) if waits_at_unix.is_none() => {
+                waits_at_unix = Some(file::Errors::of(fd) == file::Errors::TakenByUnix);
+                Err(Errno::AGAIN)
+            }
+            // And it tells of an error at first.
+            Err(Errno::PIPE) if waits_at_unix == Some(true) => {
+                Err(file::take_error(fd).unwrap_or(Errno::PIPE))
+            }
+            sent => sent,
+        }
+    })
+}
+
+/// Sends what is left after the first bytes. Who is told how far a call came is sent no signal.
+fn rest(
+    wait: &mut Wait,
+    sent: usize,
+    length: usize,
+    flags: c_int,
+    mut part: impl FnMut(usize, c_int) -> Result,
+) -> Result {
+    if sent == 0 {
+        return Ok(0);
+    }
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    wait.rest(sent, length, |done| part(done, flags))
+}
+
+/// Sends what is left of a message whose first bytes the kernel has taken.
 ///
 /// The header and what it points to are libc's caller's, who answers for them.
-pub(crate) fn message(wait: &mut Wait, fd: c_int, header: &msghdr, flags: c_int) -> Option<Result> {
+pub(crate) fn rest_of_message(
+    wait: &mut Wait,
+    fd: c_int,
+    header: &msghdr,
+    sent: usize,
+    flags: c_int,
+) -> Result {
     // SAFETY: the header's parts are valid while the call lasts.
-    let parts = unsafe { Parts::new(header.msg_iov, c_int::try_from(header.msg_iovlen).ok()?) }?;
-    let flags = flags | libc::MSG_DONTWAIT;
-    let part = |done: usize| {
-        if done == 0 {
-            // SAFETY: as libc's caller passed it.
-            return unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(header), flags) };
-        }
+    let Some(parts) = (unsafe { Parts::new(header.msg_iov, header.msg_iovlen as c_int) }) else {
+        return Ok(sent);
+    };
+    rest(wait, sent, parts.length(), flags, |done, flags| {
         parts.after(done, |rest, count| {
             // Descriptors and credentials went with the first bytes.
             let mut tail = *header;
@@ -120,54 +167,81 @@ pub(crate) fn message(wait: &mut Wait, fd: c_int, header: &msghdr, flags: c_int)
             // SAFETY: the rest of the caller's parts.
             unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(&tail), flags) }
         })
-    };
-    Some(wait.until_all(parts.length(), part))
+    })
+}
+
+/// How many bytes a message has that the kernel has read.
+pub(crate) fn length_of(header: &msghdr) -> usize {
+    // SAFETY: the header's parts are valid while the call lasts.
+    let parts = unsafe { Parts::new(header.msg_iov, header.msg_iovlen as c_int) };
+    parts.map_or(0, Parts::length)
 }
 
 /// Writes to any fd.
-unsafe fn write_parts(here: Here, fd: c_int, parts: *const iovec, count: c_int) -> Green {
+unsafe fn write_parts(
+    here: Here,
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    may_be_empty: bool,
+) -> Green {
     // SAFETY: libc's caller answers for the parts.
     let Some(all) = (unsafe { Parts::new(parts, count) }) else { return Green::Pass };
-    if file::is_standard(fd) {
+    // Unlike `write`, `writev` sends no message that is empty.
+    if file::is_standard(fd) || (all.length() == 0 && !may_be_empty) {
         return Green::Pass;
     }
-    let length = all.length();
+    // SAFETY: all zeroes is a message header without name, control and parts.
+    let mut message: msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = parts.cast_mut();
+    message.msg_iovlen = count as usize;
     let mut wait = Wait::new(here, fd, Interest::Write);
-    let send = |done: usize| {
-        all.after(done, |rest, count| {
-            // SAFETY: all zeroes is a message header without name, control and parts.
-            let mut message: msghdr = unsafe { mem::zeroed() };
-            message.msg_iov = rest.cast_mut();
-            message.msg_iovlen = count;
-            let flags = libc::MSG_DONTWAIT;
-            // SAFETY: the rest of the caller's parts.
-            unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(&message), flags) }
-        })
-    };
-    match wait.until_all(length, send) {
+    // SAFETY: the caller's parts.
+    let send = |flags| unsafe { syscall!(SYS_sendmsg, fd, ptr::from_ref(&message), flags) };
+    match first(&mut wait, fd, 0, send) {
         Err(Errno::NOTSOCK) => {}
-        done => return done.into(),
+        sent => {
+            let rest = |sent| rest_of_message(&mut wait, fd, &message, sent, 0);
+            return sent.and_then(rest).into();
+        }
     }
-    if length == 0 || !file::can_wait(fd) {
+    if !file::can_wait(fd) {
         return Green::Pass;
     }
-    let now = |done: usize| {
-        all.after(done, |rest, count| {
-            // SAFETY: the rest of the caller's parts; -1 is the file's own place.
-            unsafe { syscall!(SYS_pwritev2, fd, rest, count, -1isize, 0usize, libc::RWF_NOWAIT) }
-        })
+    let now = |parts: *const iovec, count: usize| {
+        // SAFETY: the caller's parts, or the rest of them; -1 is the file's own place.
+        unsafe { syscall!(SYS_pwritev2, fd, parts, count, -1isize, 0usize, libc::RWF_NOWAIT) }
     };
-    match wait.until_all(length, now) {
+    match write_all(&mut wait, parts, count, now) {
         Err(Errno::OPNOTSUPP) => {}
         done => return done.into(),
     }
     // The file knows no such flag. Then `poll` is believed.
-    let after_look = |done: usize| match file::is_ready(fd, Interest::Write, Duration::ZERO)? {
-        true => all.after(done, |rest, count| {
-            // SAFETY: the rest of the caller's parts.
-            unsafe { syscall!(SYS_writev, fd, rest, count) }
-        }),
+    let after_look = |parts: *const iovec, count: usize| match file::is_ready(
+        fd,
+        Interest::Write,
+        Duration::ZERO,
+    )? {
+        // SAFETY: as above.
+        true => unsafe { syscall!(SYS_writev, fd, parts, count) },
         false => Err(Errno::AGAIN),
     };
-    wait.until_all(length, after_look).into()
+    write_all(&mut wait, parts, count, after_look).into()
+}
+
+/// Writes all parts. They are looked at when the kernel has read them.
+fn write_all(
+    wait: &mut Wait,
+    parts: *const iovec,
+    count: c_int,
+    mut write: impl FnMut(*const iovec, usize) -> Result,
+) -> Result {
+    let written = wait.until_done(|| write(parts, count as usize))?;
+    // SAFETY: libc's caller answers for the parts.
+    match unsafe { Parts::new(parts, count) } {
+        Some(parts) if written > 0 => {
+            wait.rest(written, parts.length(), |done| parts.after(done, &mut write))
+        }
+        _ => Ok(written),
+    }
 }

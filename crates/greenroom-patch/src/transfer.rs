@@ -50,8 +50,6 @@ hooks! {
 /// So many bytes are on their way from a file to a socket at once.
 const CHUNK: usize = 64 << 10;
 
-/// `sendfile` has no flag by which it would not wait for room. So what goes to a socket is read and
-/// sent: one copy more, and nothing of the file is passed by.
 unsafe fn send_file(
     here: Here,
     out: RawFd,
@@ -59,10 +57,26 @@ unsafe fn send_file(
     offset: *mut off_t,
     count: size_t,
 ) -> Green {
-    let both_wait = file::is_standard(out) || !file::is_stream(out) || file::can_wait(from);
-    if both_wait || file::is_nonblocking(out) != Ok(false) {
+    if file::is_standard(out) || file::can_wait(from) || file::is_nonblocking(out) != Ok(false) {
         return Green::Pass;
     }
+    if file::is_stream(out) {
+        return to_socket(here, out, from, offset, count);
+    }
+    if !file::is_pipe(out) {
+        return Green::Pass;
+    }
+    let now = || {
+        let flags = libc::SPLICE_F_NONBLOCK;
+        // SAFETY: libc's caller answers for the offset, and a pipe has none.
+        unsafe { syscall!(SYS_splice, from, offset, out, 0usize, count, flags) }
+    };
+    Wait::new(here, out, Interest::Write).until_done(now).into()
+}
+
+/// `sendfile` has no flag by which it would not wait for room. So what goes to a socket is read and
+/// sent: one copy more, and nothing of the file is passed by.
+fn to_socket(here: Here, out: RawFd, from: RawFd, offset: *mut off_t, count: size_t) -> Green {
     // A file of its own place is read at that place, which moves on by what was sent.
     let begin = match offset.is_null() {
         // SAFETY: asks for a place.
@@ -71,8 +85,7 @@ unsafe fn send_file(
         false => Ok(unsafe { *offset }),
     };
     let Ok(begin) = begin else { return Green::Pass };
-    let mut wait = Wait::blocking(here, out, Interest::Write);
-    let sent = copy(&mut wait, out, from, begin, count);
+    let sent = copy(here, out, from, begin, count);
     if let Ok(sent) = sent {
         let end = begin + sent as off_t;
         if offset.is_null() {
@@ -86,7 +99,7 @@ unsafe fn send_file(
     sent.into()
 }
 
-fn copy(wait: &mut Wait, out: RawFd, from: RawFd, begin: off_t, count: usize) -> Result {
+fn copy(here: Here, out: RawFd, from: RawFd, begin: off_t, count: usize) -> Result {
     let mut buffer = vec![0u8; count.min(CHUNK)];
     let mut sent = 0;
     while sent < count {
@@ -107,7 +120,8 @@ fn copy(wait: &mut Wait, out: RawFd, from: RawFd, begin: off_t, count: usize) ->
             // SAFETY: inside the buffer.
             unsafe { syscall!(SYS_sendto, out, rest, length - done, flags, 0usize, 0usize) }
         };
-        match wait.until_all(length, part) {
+        // The socket's time to send is that of each chunk, as in the kernel.
+        match Wait::new(here, out, Interest::Write).until_all(length, part) {
             Ok(part) => {
                 sent += part;
                 if part < length {
@@ -121,8 +135,11 @@ fn copy(wait: &mut Wait, out: RawFd, from: RawFd, begin: off_t, count: usize) ->
     Ok(sent)
 }
 
+/// So many bytes a stream socket surely takes without waiting when `poll` finds room.
+const PIECE: usize = 2048;
+
 /// The flag of `splice` by which it does not wait counts for the pipe, and not for a socket on the other side.
-/// So both are looked at before.
+/// So both are looked at before; and a socket is given no more at once than it has room for.
 unsafe fn splice_green(
     here: Here,
     [from, to]: [RawFd; 2],
@@ -130,22 +147,51 @@ unsafe fn splice_green(
     count: size_t,
     flags: c_uint,
 ) -> Green {
+    let waits = flags & !FLAGS == 0 && flags & libc::SPLICE_F_NONBLOCK == 0 && count > 0;
+    // Nothing that can wait has places, and the kernel refuses to be told one.
+    let has_place = |fd, offset: *mut loff_t| offset.is_null() || !file::can_wait(fd);
+    let makes_sense = (file::is_pipe(from) || file::is_pipe(to))
+        && has_place(from, from_offset)
+        && has_place(to, to_offset);
     let standard = file::is_standard(from) || file::is_standard(to);
-    if standard || count == 0 || flags & libc::SPLICE_F_NONBLOCK != 0 {
+    if standard || !waits || !makes_sense || !file::lead_on(from, to) {
         return Green::Pass;
     }
+    let flags = flags | libc::SPLICE_F_NONBLOCK;
+    let piece = if file::is_stream(to) { PIECE } else { count };
+    let mut moved = 0;
+    loop {
+        let piece = piece.min(count - moved);
+        let step = both_ready(here, [from, to], || {
+            // SAFETY: libc's caller answers for the offsets.
+            unsafe { syscall!(SYS_splice, from, from_offset, to, to_offset, piece, flags) }
+        });
+        match step {
+            Err(errno) if moved == 0 => return Err(errno).into(),
+            Ok(more) if more > 0 => moved += more,
+            _ => break,
+        }
+        let is_done = moved >= count || !file::is_stream(to);
+        if is_done || file::is_ready(from, Interest::Read, Duration::ZERO) != Ok(true) {
+            break;
+        }
+    }
+    Ok(moved).into()
+}
+
+/// The flags that `splice` knows.
+const FLAGS: c_uint =
+    libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
+
+/// Waits until one can be read and the other written, in the same moment, and then moves bytes.
+fn both_ready(here: Here, [from, to]: [RawFd; 2], mut splice: impl FnMut() -> Result) -> Result {
     let ends = [(from, Interest::Read), (to, Interest::Write)];
     let not_ready = Cell::new(None);
-    let splice = || {
+    let step = || {
         // Of one that is no file, the wait says so.
         let is_late = |&(fd, interest)| file::is_ready(fd, interest, Duration::ZERO) != Ok(true);
         not_ready.set(ends.iter().position(is_late));
-        if not_ready.get().is_some() {
-            return Err(Errno::AGAIN);
-        }
-        let flags = flags | libc::SPLICE_F_NONBLOCK;
-        // SAFETY: libc's caller answers for the offsets.
-        unsafe { syscall!(SYS_splice, from, from_offset, to, to_offset, count, flags) }
+        if not_ready.get().is_some() { Err(Errno::AGAIN) } else { splice() }
     };
     let mut waits = ends.map(|(fd, interest)| Wait::new(here, fd, interest));
     // If both are ready, another was faster, or there is less room than the call wants.
@@ -153,5 +199,5 @@ unsafe fn splice_green(
         Some(place) => waits[place].once(),
         None => whole.pause(),
     };
-    Wait::new(here, to, Interest::Write).until_done_by(splice, wait).into()
+    Wait::new(here, to, Interest::Write).until_done_by(step, wait)
 }

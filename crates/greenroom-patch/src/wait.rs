@@ -23,6 +23,8 @@ pub(crate) struct Wait {
     fd: RawFd,
     interest: Interest,
     state: State,
+    /// Rounds in a row after which the call still said "would block".
+    in_vain: u8,
 }
 
 enum State {
@@ -36,14 +38,14 @@ enum State {
 
 impl Wait {
     pub(crate) fn new(here: Here, fd: RawFd, interest: Interest) -> Wait {
-        Wait { here, fd, interest, state: State::New }
+        Wait { here, fd, interest, state: State::New, in_vain: 0 }
     }
 
     /// For an fd of which it is known that its user wants to wait.
     pub(crate) fn blocking(here: Here, fd: RawFd, interest: Interest) -> Wait {
         let timeout = file::timeout(fd, interest);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        Wait { here, fd, interest, state: State::Until(deadline) }
+        Wait { here, fd, interest, state: State::Until(deadline), in_vain: 0 }
     }
 
     /// Calls `op` until it does not say "would block"; in between waits for the fd.
@@ -76,26 +78,59 @@ impl Wait {
         }
     }
 
-    /// Calls `part` until it has moved `length` bytes in all; it is told how many it has so far.
+    /// Calls `part` until it has moved `length` bytes in all; it is told how many it has so far. Nothing more is
+    /// to come when it answers with none.
     ///
-    /// What ends the call before is told by the next one, as the kernel does it: so an error that is pending at the
-    /// socket is left there.
+    /// What ends the call before is told by the next one, as the kernel does it.
     pub(crate) fn until_all(
         &mut self,
         length: usize,
         mut part: impl FnMut(usize) -> Result,
     ) -> Result {
-        let mut done = self.until_done(|| part(0))?;
-        while 0 < done && done < length && !file::has_error(self.fd) {
+        let done = self.until_done(|| part(0))?;
+        if done == 0 { Ok(done) } else { self.rest(done, length, part) }
+    }
+
+    /// As [`until_all`](Wait::until_all), when some bytes have been moved.
+    pub(crate) fn rest(
+        &mut self,
+        mut done: usize,
+        length: usize,
+        mut part: impl FnMut(usize) -> Result,
+    ) -> Result {
+        let length = length.min(BYTES_MAX);
+        if done >= length {
+            return Ok(done);
+        }
+        let file = file::Errors::of(self.fd);
+        while done < length && !(file == file::Errors::Kept && file::has_error(self.fd)) {
             match part(done) {
                 Ok(0) => break,
-                Ok(more) => done += more,
+                Ok(more) => {
+                    done += more;
+                    self.went_on(file);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if self.once().is_ok() => {}
-                Err(_) => break,
+                Err(_) => {
+                    if file == file::Errors::TakenByUnix {
+                        let _ = file::take_error(self.fd);
+                    }
+                    break;
+                }
             }
         }
         Ok(done)
+    }
+
+    /// Some bytes were moved. Unix sockets count the time to send anew for each piece, all others for
+    /// the call.
+    fn went_on(&mut self, file: file::Errors) {
+        self.in_vain = 0;
+        let is_piecemeal = file == file::Errors::TakenByUnix && self.interest == Interest::Write;
+        if is_piecemeal && !matches!(self.state, State::New) {
+            *self = Wait::blocking(self.here, self.fd, self.interest);
+        }
     }
 
     /// Waits until the fd is ready, or until there is to be one last try.
@@ -106,8 +141,16 @@ impl Wait {
     /// socket's timeout; and what [`errno`] makes of a stop.
     pub(crate) fn once(&mut self) -> Result<()> {
         let deadline = self.begin()?;
-        match self.here.wait(self.fd, self.interest, deadline) {
+        self.in_vain += 1;
+        if self.in_vain > IN_VAIN_MAX {
+            self.in_vain = 0;
+            return self.pause();
+        }
+        let look = self.next_look();
+        let end = [deadline, look].into_iter().flatten().min();
+        match self.here.wait(self.fd, self.interest, end) {
             Ok(()) => Ok(()),
+            Err(Stop::Expired) if end != deadline => Ok(()),
             Err(Stop::Expired) => {
                 self.state = State::Over;
                 Ok(())
@@ -115,6 +158,14 @@ impl Wait {
             Err(Stop::Unwinding) => self.in_destructor(),
             Err(stop) => Err(errno(stop)),
         }
+    }
+
+    /// When to try again whatever readiness tells. Who waits for room in a Unix socket whose own writing side is shut
+    /// by another hears nothing of that by `poll`, while a call that waits in the kernel ends.
+    fn next_look(&self) -> Option<Instant> {
+        let is_deaf = self.interest == Interest::Write
+            && file::Errors::of(self.fd) == file::Errors::TakenByUnix;
+        is_deaf.then(|| Instant::now() + LOOK)
     }
 
     /// Lets a little time pass, where readiness does not tell what is waited for.
@@ -160,8 +211,18 @@ impl Wait {
     }
 }
 
+/// So many bytes a call moves at most (`MAX_RW_COUNT`).
+const BYTES_MAX: usize = 0x7fff_f000;
+
+/// Rounds in vain after which there is a pause. Readiness may tell of something else for ever: of errors in
+/// the socket's queue of them, or of room that is not the addressee's.
+const IN_VAIN_MAX: u8 = 8;
+
 /// Between two looks where readiness does not tell.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two looks at a socket that may have been shut.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// So long a destructor that runs because of a panic may block the OS thread.
 pub(crate) const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);

@@ -1,0 +1,108 @@
+//! Numbers of files: closed, duplicated, replaced, wrong.
+
+use libc::{MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR};
+
+use crate::{
+    files::{ALL, Kind, pair},
+    raw,
+    stage::{equal, equal_for, nap},
+};
+
+#[test]
+fn numbers_are_closed_and_duplicated_as_ever() {
+    equal_for(&ALL, |stage, kind| {
+        let (one, other) = pair(kind);
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        stage.actor("one", move |it| {
+            it.close(-1);
+            it.close(1_000_000);
+            for how in [SHUT_RD, SHUT_WR, SHUT_RDWR, 7] {
+                it.shutdown(-1, how);
+            }
+            it.shutdown(one, 7);
+            raw::duplicate(it, one);
+            it.write(other, b"hello");
+            it.read(one, 8);
+            it.shutdown(one, SHUT_RDWR);
+            it.shutdown(one, SHUT_RDWR);
+        });
+    });
+}
+
+#[test]
+fn a_duplicate_reads_what_the_first_one_waits_for() {
+    equal_for(&ALL, |stage, kind| {
+        let (one, other) = pair(kind);
+        let twin = stage.keep(one.try_clone().expect("it is open"));
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        for (name, fd) in [("one", one), ("twin", twin)] {
+            stage.actor(name, move |it| {
+                it.step(1);
+                it.read(fd, 4);
+            });
+        }
+        stage.actor("writer", move |it| {
+            it.while_waiting(1);
+            it.write(other, b"four");
+            nap();
+            it.write(other, b"four");
+        });
+    });
+}
+
+#[test]
+fn closing_a_duplicate_leaves_the_wait_alone() {
+    equal_for(&ALL, |stage, kind| {
+        let (one, other) = pair(kind);
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        stage.actor("reader", move |it| {
+            it.step(1);
+            it.read(one, 4);
+        });
+        stage.actor("other", move |it| {
+            it.while_waiting(1);
+            raw::duplicate(it, one);
+            nap();
+            it.write(other, b"four");
+        });
+    });
+}
+
+#[test]
+fn a_wait_goes_on_while_other_numbers_are_closed() {
+    equal(|stage| {
+        let (one, other) = pair(Kind::Unix);
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        stage.actor("reader", move |it| {
+            it.step(1);
+            it.recv(one, 8, MSG_WAITALL);
+        });
+        stage.actor("other", move |it| {
+            it.while_waiting(1);
+            it.write(other, b"four");
+            raw::close_many(it);
+            it.write(other, b"four");
+        });
+    });
+}
+
+#[test]
+fn wrong_numbers_pointers_and_lengths_are_refused_alike() {
+    equal_for(&ALL, |stage, kind| {
+        let (one, other) = pair(kind);
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        stage.actor("wrong", move |it| {
+            for fd in [-1, i32::MIN, 1_000_000] {
+                raw::wrong_number(it, fd);
+            }
+            it.write(other, b"a message");
+            it.write(other, b"a message");
+            it.write(other, b"a message");
+            it.write(other, b"a message");
+            it.write(other, b"a message");
+            raw::wrong_pointers(it, one, other);
+            it.write(other, b"the last");
+            it.recv(one, 64, libc::MSG_DONTWAIT);
+        });
+    });
+}

@@ -1,0 +1,25 @@
+//! Blocking calls are the same on green threads as on OS threads: each script here is played by both, and what
+//! its actors note of every call must be equal. Where it differs by design, `by_design.rs` says why.
+
+#![deny(unsafe_code)]
+
+use greenroom_patch as _;
+
+mod by_design;
+mod c_programs;
+mod calls;
+mod closing;
+mod connections;
+mod files;
+mod kinds;
+mod mode;
+mod raw;
+mod signals;
+mod stage;
+mod stops;
+
+mod messages;
+mod sleeping;
+mod stream_receive;
+mod stream_send;
+mod transfers;
