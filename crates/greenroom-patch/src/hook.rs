@@ -126,6 +126,7 @@ macro_rules! hooks {
                 }
             })?
             $($before;)?
+            $(let (before, again) = ($crate::hook::errno(), || $again);)?
             #[allow(clippy::never_loop, reason = "most calls are made once")]
             loop {
                 let answer: $answer = match NEXT.get() {
@@ -134,7 +135,10 @@ macro_rules! hooks {
                     // SAFETY: as above.
                     None => $crate::hook::answer(unsafe { $system }),
                 };
-                $(if answer == <$answer as $crate::hook::Answer>::FAILED && $again {
+                $(if answer == <$answer as $crate::hook::Answer>::FAILED && again() {
+                    // A call that goes well leaves it as it was.
+                    const _: &str = stringify!($again);
+                    $crate::hook::set_errno(before);
                     continue;
                 })?
                 return answer;

@@ -47,7 +47,9 @@ use crate::{
     hub::local::{Local, existing},
     offload,
     thread::{
-        Control, control, current, is_green,
+        Control, control, current,
+        errno::Errno,
+        is_green,
         park::{self, CALLS_IN_A_ROW_MAX},
         throw::{Refusal, refusal},
     },
@@ -191,6 +193,8 @@ impl Here {
         interest: Interest,
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
+        // Locks, and the words to other OS threads, are made of system calls that fail now and then.
+        let _errno = Errno::keep(&self.local.errno);
         let _awaited = Awaited::begin(self.local, fd);
         self.until_ready(fd, interest, deadline)
     }
@@ -209,6 +213,7 @@ impl Here {
         members: &[RawFd],
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
+        let _errno = Errno::keep(&self.local.errno);
         let awaited = Awaited::begin(self.local, set);
         let _members = awaited.members(members);
         self.until_ready(set, Interest::Read, deadline)
@@ -273,6 +278,7 @@ impl Here {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let _errno = Errno::keep(&self.local.errno);
         match offload::offload_or_refused(what, f) {
             Ok(Some(value)) => {
                 self.went_on();
@@ -303,6 +309,7 @@ impl Here {
     /// from running; and whoever never gives in must not use up the processor.
     #[cold]
     fn refused(self, refusal: Refusal) -> Stop {
+        let _errno = Errno::keep(&self.local.errno);
         if refusal != Refusal::Unwinding {
             let refusals = control::with_current(self.local, |control| {
                 control.refusals.replace(control.refusals.get().saturating_add(1))

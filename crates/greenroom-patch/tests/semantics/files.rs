@@ -68,15 +68,25 @@ pub(crate) fn address(fd: impl AsFd) -> SocketAddrAny {
     rustix::net::getsockname(fd).expect("a socket has an address")
 }
 
-/// With little room, so that soon there is something to wait for.
+/// With little room, so that soon there is something to wait for; and that for long, for TCP that can receive
+/// little waits for timers of its own.
 pub(crate) fn narrow_pair(kind: Kind) -> (OwnedFd, OwnedFd) {
+    pair_with_room(kind, 8 << 10)
+}
+
+/// With little room that is soon free again when somebody reads.
+pub(crate) fn flowing_pair(kind: Kind) -> (OwnedFd, OwnedFd) {
+    pair_with_room(kind, if kind == Kind::Tcp { 64 << 10 } else { 8 << 10 })
+}
+
+fn pair_with_room(kind: Kind, room: usize) -> (OwnedFd, OwnedFd) {
     let (one, other) = pair(kind);
     if kind == Kind::Pipe {
         rustix::pipe::fcntl_setpipe_size(&other, 4096).expect("a page");
     } else {
         for end in [&one, &other] {
             sockopt::set_socket_send_buffer_size(end, 8 << 10).expect("room");
-            sockopt::set_socket_recv_buffer_size(end, 8 << 10).expect("room");
+            sockopt::set_socket_recv_buffer_size(end, room).expect("room");
         }
     }
     (one, other)

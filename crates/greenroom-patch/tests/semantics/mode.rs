@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use crate::{
     calls::borrow,
-    files::{ALL, Kind, bytes, narrow_pair, pair},
+    files::{ALL, Kind, bytes, flowing_pair, pair},
     raw,
 };
 
@@ -36,7 +36,7 @@ fn watch(files: Vec<i32>, end: Arc<AtomicBool>) -> thread::JoinHandle<bool> {
 #[test]
 fn no_call_that_moves_data_changes_the_mode() {
     for kind in ALL {
-        let (one, other) = narrow_pair(kind);
+        let (one, other) = flowing_pair(kind);
         let end = Arc::new(AtomicBool::new(false));
         let watcher = watch(vec![one.as_raw_fd(), other.as_raw_fd()], Arc::clone(&end));
         let (reader, writer) = (one.as_raw_fd(), other.as_raw_fd());

@@ -36,6 +36,19 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8], flags: c_int) -> i64 {
     unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) as i64 }
 }
 
+/// Fills a socket that nobody reads, until there has been no room for a while: TCP finds a little more as bytes
+/// arrive at the other end.
+pub(crate) fn fill(fd: RawFd) {
+    let mut in_vain = 0;
+    while in_vain < 30 {
+        match send(fd, &[0; 10_000], libc::MSG_DONTWAIT) {
+            1.. => in_vain = 0,
+            _ => in_vain += 1,
+        }
+        crate::stage::nap();
+    }
+}
+
 /// Receives bytes, closes what descriptors came along, and counts both.
 pub(crate) fn receive_descriptors(fd: RawFd, length: usize) -> (usize, usize) {
     let (mut bytes, mut control) = (vec![0_u8; length], [0_u64; 32]);

@@ -5,11 +5,12 @@
 use std::{
     collections::BTreeMap,
     fmt::{Debug, Display, Write},
+    fs,
     os::fd::OwnedFd,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI32, AtomicU32, Ordering},
         mpsc,
     },
     thread,
@@ -65,7 +66,14 @@ impl Stage {
 pub(crate) struct Actor {
     name: &'static str,
     notes: Notes,
-    steps: Arc<AtomicU32>,
+    steps: Arc<Steps>,
+}
+
+#[derive(Default)]
+struct Steps {
+    /// A bit for each.
+    taken: AtomicU32,
+    by: [AtomicI32; 32],
 }
 
 #[derive(Clone, Default)]
@@ -79,12 +87,13 @@ impl Actor {
 
     /// Lets those go on who wait for this step. Steps are one to 31.
     pub(crate) fn step(&self, step: u32) {
-        self.steps.fetch_or(1 << step, Ordering::SeqCst);
+        self.steps.by[step as usize].store(os_thread(), Ordering::SeqCst);
+        self.steps.taken.fetch_or(1 << step, Ordering::SeqCst);
     }
 
     /// Waits until somebody has taken this step.
     pub(crate) fn after(&self, step: u32) {
-        while self.steps.load(Ordering::SeqCst) & 1 << step == 0 {
+        while self.steps.taken.load(Ordering::SeqCst) & 1 << step == 0 {
             thread::sleep(Duration::from_micros(500));
         }
     }
@@ -92,8 +101,25 @@ impl Actor {
     /// Waits until somebody who took this step before a call can be expected to wait in it.
     pub(crate) fn while_waiting(&self, step: u32) {
         self.after(step);
+        let by = self.steps.by[step as usize].load(Ordering::SeqCst);
         nap();
+        while by != os_thread() && !is_asleep(by) {
+            nap();
+        }
     }
+}
+
+/// The kernel's number of this OS thread.
+fn os_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// Whether an OS thread waits in the kernel, or is gone.
+fn is_asleep(os_thread: i32) -> bool {
+    let Ok(state) = fs::read_to_string(format!("/proc/self/task/{os_thread}/stat")) else {
+        return true;
+    };
+    state.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
 }
 
 pub(crate) fn nap() {
@@ -104,7 +130,7 @@ pub(crate) fn nap() {
 pub(crate) fn perform(cast: Cast, script: &dyn Fn(&mut Stage)) -> Transcript {
     let mut stage = Stage::default();
     script(&mut stage);
-    let steps = Arc::new(AtomicU32::new(0));
+    let steps = Arc::new(Steps::default());
     let notes = Notes::default();
     let (over, is_over) = mpsc::channel();
     let (mut plain, mut green) = (Vec::new(), Vec::new());

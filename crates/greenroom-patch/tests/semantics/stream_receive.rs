@@ -379,7 +379,7 @@ fn shutting_down_the_reading_side_ends_the_wait() {
 #[test]
 fn a_large_stream_arrives_whole_whatever_the_pieces() {
     equal_for(&STREAMS, |stage, kind| {
-        let (receiver, sender) = crate::files::narrow_pair(kind);
+        let (receiver, sender) = crate::files::flowing_pair(kind);
         let (receiver, sender) = (stage.keep(receiver), sender.into_raw_fd());
         stage.actor("sender", move |it| {
             it.write(sender, &bytes(300_000));

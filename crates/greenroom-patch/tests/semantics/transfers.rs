@@ -7,7 +7,10 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
     calls::borrow,
-    files::{Kind, bytes, narrow_pair, pair, receive_timeout, send_timeout, set_nonblocking},
+    files::{
+        Kind, bytes, flowing_pair, narrow_pair, pair, receive_timeout, send_timeout,
+        set_nonblocking,
+    },
     raw,
     stage::{Stage, equal, equal_for, nap},
 };
@@ -41,7 +44,7 @@ const ENDS: [Kind; 3] = [Kind::Tcp, Kind::Unix, Kind::Pipe];
 #[test]
 fn a_file_is_sent_whole_from_its_place_or_from_another() {
     equal_for(&[Kind::Tcp, Kind::Unix], |stage, kind| {
-        let (receiver, sender) = narrow_pair(kind);
+        let (receiver, sender) = flowing_pair(kind);
         let sender = sender.into_raw_fd();
         drain(stage, receiver);
         let file = stage.keep(file(200_000));
@@ -122,6 +125,7 @@ fn a_file_is_sent_as_far_as_the_timeout_allows() {
                 0 < sent && sent < 500_000,
                 sent == place
             ));
+            raw::fill(sender);
             it.sendfile(sender, file, None, 500_000);
             set_nonblocking(borrow(sender), true);
             it.sendfile(sender, file, None, 500_000);
@@ -166,7 +170,7 @@ fn bytes_are_moved_from_a_socket_to_a_pipe_and_on() {
 #[test]
 fn a_pipe_is_moved_into_a_socket_with_little_room() {
     equal_for(&[Kind::Tcp, Kind::Unix], |stage, kind| {
-        let (end, into_end) = narrow_pair(kind);
+        let (end, into_end) = flowing_pair(kind);
         let (reader, writer) = pair(Kind::Pipe);
         let (reader, writer) = (stage.keep(reader), stage.keep(writer));
         let into_end = into_end.into_raw_fd();

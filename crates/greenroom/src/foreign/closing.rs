@@ -17,7 +17,10 @@ use std::{
 
 use greenroom_hub::Mailbox;
 
-use crate::hub::local::{Local, existing};
+use crate::{
+    hub::local::{Local, existing},
+    thread::errno::{Errno, ErrnoPlace},
+};
 
 /// How many waits there are for fds whose number leaves this remainder. Whoever closes an fd looks
 /// here first, and mostly that is all.
@@ -174,6 +177,8 @@ pub fn is_awaited(fds: &RangeInclusive<RawFd>) -> bool {
 
 #[cold]
 fn tell(fds: RangeInclusive<RawFd>) {
+    let place = ErrnoPlace::of_this_os_thread();
+    let _errno = Errno::keep(&place);
     let Some(hubs) = Hubs::existing() else { return };
     let mut all = lock(&hubs.all);
     all.retain(|closings| closings.strong_count() > 0);

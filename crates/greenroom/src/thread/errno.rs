@@ -24,14 +24,14 @@ impl ErrnoPlace {
 
 /// What `errno` was; set back when this is dropped. So whoever waits finds it as it was, whatever
 /// others called meanwhile.
-pub(super) struct Errno<'a> {
+pub(crate) struct Errno<'a> {
     place: &'a ErrnoPlace,
     value: c_int,
 }
 
 impl Errno<'_> {
     #[inline(always)]
-    pub(super) fn keep(place: &ErrnoPlace) -> Errno<'_> {
+    pub(crate) fn keep(place: &ErrnoPlace) -> Errno<'_> {
         // SAFETY: this OS thread's errno, for a place is not `Send`; see the head of this file.
         Errno { place, value: unsafe { *place.0 } }
     }
