@@ -1,5 +1,11 @@
 //! Numbers of files: closed, duplicated, replaced, wrong.
 
+use std::{
+    os::fd::AsRawFd,
+    sync::{Arc, Barrier},
+    thread,
+};
+
 use libc::{MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR};
 
 use crate::{
@@ -84,6 +90,30 @@ fn a_wait_goes_on_while_other_numbers_are_closed() {
             it.write(other, b"four");
         });
     });
+}
+
+/// Hubs that hear of closed fds know each other, by a lock whose system call fails in one of some thousand races.
+#[test]
+fn the_first_waits_of_many_hubs_at_once_leave_errno_alone() {
+    for _ in 0..3000 {
+        let together = Arc::new(Barrier::new(4));
+        let hubs = [(); 4].map(|()| {
+            let together = Arc::clone(&together);
+            thread::spawn(move || {
+                let (one, other) = pair(Kind::Unix);
+                let receiver = greenroom::spawn(move || {
+                    together.wait();
+                    raw::recv_and_errno(one.as_raw_fd(), &mut [0; 1], 4242)
+                });
+                greenroom::yield_now();
+                assert_eq!(raw::send(other.as_raw_fd(), b"a", 0), 1);
+                assert_eq!(receiver.join().expect("it went well"), (1, 4242));
+            })
+        });
+        for hub in hubs {
+            hub.join().expect("it went well");
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,16 @@ pub(crate) fn recv(fd: RawFd, room: &mut [u8], flags: c_int) -> i64 {
     unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), flags) as i64 }
 }
 
+/// Receives, and tells what `errno` is then, which was this before.
+pub(crate) fn recv_and_errno(fd: RawFd, room: &mut [u8], before: c_int) -> (i64, c_int) {
+    // SAFETY: this OS thread's own; the room is so long.
+    unsafe {
+        *libc::__errno_location() = before;
+        let answer = libc::recv(fd, room.as_mut_ptr().cast(), room.len(), 0) as i64;
+        (answer, *libc::__errno_location())
+    }
+}
+
 pub(crate) fn read(fd: RawFd, room: &mut [u8]) -> i64 {
     // SAFETY: the room is so long.
     unsafe { libc::read(fd, room.as_mut_ptr().cast(), room.len()) as i64 }
