@@ -100,6 +100,8 @@ pub(crate) fn cast_kill_from_elsewhere(stage: &mut Stage) {
         actor.does(Deed::Wait, fd);
         assert!(victim.join().expect_err("it was killed").is_killed());
         check(&told);
+        // While there is a way in, its hub waits for others.
+        drop(remote);
         close(&actor, goes);
         close(&actor, fd);
         close(&actor, other);

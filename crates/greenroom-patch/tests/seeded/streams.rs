@@ -77,7 +77,9 @@ pub(crate) fn cast_stream(stage: &mut Stage, tag: u64) {
         let to = if is_socket { Kind::Pipe } else { [Kind::Unix, Kind::Tcp][stage.below(2)] };
         let [next, writes] = open(to);
         let to_socket = to != Kind::Pipe;
-        let place = stage.any_place();
+        // Never an OS thread: in the kernel, a splice that waits for a socket holds the pipe's lock, and not
+        // even a read that does not wait gets past that.
+        let place = stage.any_green();
         stage.cast("relay", place, move |mut actor| {
             relay(&mut actor, from, writes, length);
             close(&actor, from);
