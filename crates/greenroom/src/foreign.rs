@@ -47,7 +47,9 @@ use crate::{
     hub::local::{Local, existing},
     offload,
     thread::{
-        Control, control, current, is_green,
+        Control, control, current,
+        errno::Errno,
+        is_green,
         park::{self, CALLS_IN_A_ROW_MAX},
         throw::{Refusal, refusal},
     },
@@ -273,6 +275,8 @@ impl Here {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // A lock that a helper has asks the kernel.
+        let _errno = Errno::keep(&self.local.errno);
         match offload::offload_or_refused(what, f) {
             Ok(Some(value)) => {
                 self.went_on();

@@ -17,7 +17,10 @@ use std::{
 
 use greenroom_hub::Mailbox;
 
-use crate::hub::local::{Local, existing};
+use crate::{
+    hub::local::{Local, existing},
+    thread::errno::{Errno, ErrnoPlace},
+};
 
 /// How many waits there are for fds whose number leaves this remainder. Whoever closes an fd looks
 /// here first, and mostly that is all.
@@ -226,6 +229,11 @@ fn slot(fd: RawFd) -> &'static AtomicU32 {
 }
 
 /// What a lock here guards is whole at any time.
+///
+/// `errno` is left alone, though a lock that another OS thread has asks the kernel: this is a part of calls that
+/// may not touch it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    let place = ErrnoPlace::of_this_os_thread();
+    let _errno = Errno::keep(&place);
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

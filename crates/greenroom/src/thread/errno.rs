@@ -24,14 +24,14 @@ impl ErrnoPlace {
 
 /// What `errno` was; set back when this is dropped. So whoever waits finds it as it was, whatever
 /// others called meanwhile.
-pub(super) struct Errno<'a> {
+pub(crate) struct Errno<'a> {
     place: &'a ErrnoPlace,
     value: c_int,
 }
 
 impl Errno<'_> {
     #[inline(always)]
-    pub(super) fn keep(place: &ErrnoPlace) -> Errno<'_> {
+    pub(crate) fn keep(place: &ErrnoPlace) -> Errno<'_> {
         // SAFETY: this OS thread's errno, for a place is not `Send`; see the head of this file.
         Errno { place, value: unsafe { *place.0 } }
     }
@@ -40,7 +40,7 @@ impl Errno<'_> {
 impl Drop for Errno<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: dropped on the OS thread it was made on, for it is part of a green thread's wait.
+        // SAFETY: dropped on the OS thread it was made on, for it is not `Send`: the place is not `Sync`.
         unsafe { *self.place.0 = self.value };
     }
 }
