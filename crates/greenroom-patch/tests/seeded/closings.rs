@@ -4,6 +4,7 @@
 //! of these plays are far above all others, so that nobody meets them by chance.
 
 use std::{
+    hint,
     net::TcpListener,
     os::fd::{IntoRawFd, RawFd},
     sync::{
@@ -197,4 +198,62 @@ pub(crate) fn cast_closed_at_any_time(stage: &mut Stage) {
             close(&actor, fd);
         }
     });
+}
+
+/// Times that a number is waited for and closed in the same moment.
+const ROUNDS: usize = 30;
+
+/// One begins to wait as another closes, again and again: whoever came first, the wait ends.
+pub(crate) fn cast_closed_in_the_same_moment(stage: &mut Stage) {
+    let number = to_own_number(raw::new_count());
+    let rounds: Arc<[AtomicUsize; 2]> = Arc::default();
+    let others = Arc::clone(&rounds);
+    let wait = draw_wait(stage, false);
+    let waiters = Place::Green(0);
+    stage.cast("one who waits at once", waiters, move |mut actor| {
+        for round in 1..=ROUNDS {
+            meet(&actor, &others, 0, 2 * round);
+            meet(&actor, &others, 0, 2 * round + 1);
+            spin(&mut actor);
+            let answer = wait.begin(&actor, number);
+            let is_explained = match (wait, answer) {
+                // The end of the stream: the call itself had the file when both ends went.
+                (Wait::Ask(_), Ok(1)) | (Wait::Read(_), Ok(0)) | (_, Err(libc::EBADF)) => true,
+                _ => false,
+            };
+            assert!(is_explained, "{wait:?}: {answer:?}");
+            actor.came_to(round);
+        }
+    });
+    let closers = [Place::Os, Place::Green(1)][stage.below(2)];
+    stage.cast("one who closes at once", closers, move |mut actor| {
+        for round in 1..=ROUNDS {
+            // A poll that was told would go on with the next file.
+            meet(&actor, &rounds, 1, 2 * round);
+            let [end, other] = raw::socket_pair(libc::SOCK_STREAM);
+            assert_eq!(raw::dup_onto(end, number), Ok(number as usize));
+            close(&actor, end);
+            meet(&actor, &rounds, 1, 2 * round + 1);
+            spin(&mut actor);
+            close(&actor, number);
+            // In a kernel's wait this would be the end of the stream.
+            close(&actor, other);
+            actor.came_to(round);
+        }
+    });
+}
+
+/// Waits until the other one has come to this round.
+fn meet(actor: &Actor, rounds: &[AtomicUsize; 2], me: usize, round: usize) {
+    actor.does(Deed::Wait, -1);
+    rounds[me].store(round, Ordering::SeqCst);
+    while rounds[1 - me].load(Ordering::SeqCst) < round {
+        raw::give_way();
+    }
+}
+
+fn spin(actor: &mut Actor) {
+    for _ in 0..actor.below(4000) {
+        hint::spin_loop();
+    }
 }

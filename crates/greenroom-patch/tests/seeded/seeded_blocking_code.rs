@@ -1,7 +1,7 @@
 //! All plays together, at random.
 
 use crate::{
-    closings::{cast_closed_at_any_time, cast_closed_under_wait},
+    closings::{cast_closed_at_any_time, cast_closed_in_the_same_moment, cast_closed_under_wait},
     event_loops::cast_loops,
     raw,
     seeds::with_seeds,
@@ -21,7 +21,7 @@ fn seeded_blocking_code_does_what_it_would_do_on_os_threads() {
     with_seeds(SEEDS, |seed| {
         let mut stage = Stage::new(seed);
         for tag in 0..1 + stage.below(PLAYS_MAX) as u64 {
-            match stage.below(10) {
+            match stage.below(11) {
                 0 | 1 => cast_stream(&mut stage, tag),
                 2 => cast_connections(&mut stage, tag),
                 3 => cast_records(&mut stage, tag),
@@ -33,6 +33,7 @@ fn seeded_blocking_code_does_what_it_would_do_on_os_threads() {
                     cast_kill_from_elsewhere(&mut stage);
                 }
                 8 => cast_closed_under_wait(&mut stage),
+                9 => cast_closed_in_the_same_moment(&mut stage),
                 _ => cast_closed_at_any_time(&mut stage),
             }
         }
