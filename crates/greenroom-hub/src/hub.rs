@@ -351,6 +351,22 @@ impl<W: Waiter> Hub<W> {
         listened.into_iter().map(|fd| self.notify_close(fd)).sum()
     }
 
+    /// Some of these fds may have been closed or reopened, by somebody who could not say so
+    /// [before](Hub::notify_close): the kernel is asked, before the next sleep, whether those that are waited for
+    /// still mean the same file. Where not, the waits end with [`Wake::Closed`](crate::Wake).
+    ///
+    /// The poll backend cannot tell one file from another: there only waits for a number that means none end.
+    pub fn notify_perhaps_closed(&mut self, fds: &RangeInclusive<RawFd>) {
+        self.notice_fork();
+        if fds.start() == fds.end() {
+            self.listeners.doubt(*fds.start());
+            return;
+        }
+        let listened = self.listeners.iter().map(|(fd, ..)| fd).filter(|fd| fds.contains(fd));
+        let listened: Vec<RawFd> = listened.collect();
+        listened.into_iter().for_each(|fd| self.listeners.doubt(fd));
+    }
+
     /// Whether several waiters may queue for the same fd and direction. Not at first: mostly two
     /// readers of one stream are a bug.
     pub fn allow_multiple_waiters(&mut self, allow: bool) {

@@ -333,6 +333,16 @@ impl<W: Waiter> Listeners<W> {
         self.forget(key, ready)
     }
 
+    /// The number may mean another file by now, or none: the poller is asked before the next wait. Who listens
+    /// at the same file as before goes on.
+    pub(crate) fn doubt(&mut self, fd: RawFd) {
+        let Some(key) = self.find(fd) else { return };
+        let source = &self.sources[key.slot as usize];
+        if source.owners == 0 && !source.interest().is_none() {
+            self.rearm.push(key);
+        }
+    }
+
     /// Arms again whoever still listens after the last events, and wakes those that need no
     /// kernel to be ready. Called once a turn, before the wait.
     pub(crate) fn rearm(&mut self, poller: &mut Poller, ready: &mut Ready<W>) {

@@ -11,7 +11,7 @@
 
 use std::ffi::{c_int, c_uint};
 
-use greenroom::foreign::{about_to_close, is_awaited};
+use greenroom::foreign::{Closing, about_to_close, is_awaited};
 
 use crate::file;
 
@@ -34,7 +34,7 @@ hooks! {
     }
 
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-        before if flags & libc::CLOSE_RANGE_CLOEXEC as c_int == 0 { about_to_close(number(first)..=number(last)) },
+        before closes(flags).then(|| about_to_close(number(first)..=number(last))),
         else syscall!(SYS_close_range, first, last, flags)
     }
 
@@ -44,11 +44,15 @@ hooks! {
     }
 }
 
-/// The number `new` means another file now; unless nothing comes of it.
-fn replaces(old: c_int, new: c_int) {
-    if old != new && is_awaited(&(new..=new)) && file::is_open(old) {
-        about_to_close(new..=new);
-    }
+/// The number `new` is about to mean another file; unless nothing comes of it.
+fn replaces(old: c_int, new: c_int) -> Option<Closing> {
+    let is_done = old != new && (!is_awaited(&(new..=new)) || file::is_open(old));
+    is_done.then(|| about_to_close(new..=new))
+}
+
+/// Not if the range is to be closed by `exec` only.
+fn closes(flags: c_int) -> bool {
+    flags & libc::CLOSE_RANGE_CLOEXEC as c_int == 0
 }
 
 fn number(fd: c_uint) -> c_int {

@@ -91,7 +91,7 @@ pub(crate) fn errno() -> Errno {
 /// Defines functions that stand in front of libc's, of the same name and type.
 ///
 /// What stands after `also` is the same function under another name of libc's.
-/// What follows `before` is done first, on any thread.
+/// What follows `before` is done first, on any thread, and its value dropped when the call is done.
 ///
 /// On a green thread the block after `green` is run, which gives a [`Green`]. Anywhere else, and for
 /// [`Green::Pass`], the next function of that name has the call, or where there is none the system call
@@ -125,8 +125,11 @@ macro_rules! hooks {
                     return $crate::hook::answer(result);
                 }
             })?
-            $($before;)?
-            $(let (before, again) = ($crate::hook::errno(), || $again);)?
+            $(let _until_done = $before;)?
+            $(
+                let before = $crate::hook::errno();
+                const _: &str = stringify!($again);
+            )?
             #[allow(clippy::never_loop, reason = "most calls are made once")]
             loop {
                 let answer: $answer = match NEXT.get() {
@@ -135,9 +138,8 @@ macro_rules! hooks {
                     // SAFETY: as above.
                     None => $crate::hook::answer(unsafe { $system }),
                 };
-                $(if answer == <$answer as $crate::hook::Answer>::FAILED && again() {
-                    // A call that goes well leaves it as it was.
-                    const _: &str = stringify!($again);
+                $(if answer == <$answer as $crate::hook::Answer>::FAILED && $again {
+                    // That failure is not the caller's.
                     $crate::hook::set_errno(before);
                     continue;
                 })?

@@ -57,8 +57,8 @@ use crate::{
 };
 
 use closing::Awaited;
+pub use closing::{Closing, about_to_close, is_awaited};
 pub(crate) use closing::{Closings, hear};
-pub use closing::{about_to_close, is_awaited};
 pub(crate) use exchange::Away;
 pub use exchange::{Exchange, set_exchange};
 pub(crate) use vfork::Announced;

@@ -36,13 +36,23 @@ pub(crate) struct Closings {
 
 #[derive(Debug, Default)]
 struct News {
-    closed: Vec<RangeInclusive<RawFd>>,
+    closed: Vec<(RangeInclusive<RawFd>, Told)>,
     /// Fds that are waited for by way of another one, and that one.
     members: BTreeSet<(RawFd, RawFd)>,
     /// How many waits of the hub's there are.
     waits: usize,
     /// There while there are any: a hub that others can reach does not believe in a deadlock.
     mailbox: Option<Mailbox>,
+}
+
+/// When word was sent of a closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Whoever waits then waits for the file that goes.
+    Before,
+    /// Whoever waits then may wait for the next file of that number, or have begun when the first word was
+    /// under way: the kernel knows.
+    After,
 }
 
 /// The hubs of one process that were waited on in foreign code.
@@ -160,11 +170,29 @@ impl Drop for Awaited {
 /// Says that fds are about to be closed by this OS thread: each wait for one of them in foreign code ends,
 /// on whatever hub, as if it was [declared closed](crate::hub::notify_close).
 ///
-/// Costs a load where nobody waits for an fd of such a number. Does nothing in a forked child that has not
+/// What is returned is to be dropped when they are closed: then whoever has begun to wait in between is found as well.
+///
+/// Costs two loads where nobody waits for an fd of such a number. Does nothing in a forked child that has not
 /// waited by itself, nor when the hub itself closes something; takes no lock then.
-pub fn about_to_close(fds: RangeInclusive<RawFd>) {
+pub fn about_to_close(fds: RangeInclusive<RawFd>) -> Closing {
     if is_awaited(&fds) {
-        tell(fds);
+        tell(&fds, Told::Before);
+    }
+    Closing { fds }
+}
+
+/// Fds that are being closed. Made by [`about_to_close`].
+#[derive(Debug)]
+#[must_use = "it ends when the fds are closed"]
+pub struct Closing {
+    fds: RangeInclusive<RawFd>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if is_awaited(&self.fds) {
+            tell(&self.fds, Told::After);
+        }
     }
 }
 
@@ -176,16 +204,14 @@ pub fn is_awaited(fds: &RangeInclusive<RawFd>) -> bool {
 }
 
 #[cold]
-fn tell(fds: RangeInclusive<RawFd>) {
-    let place = ErrnoPlace::of_this_os_thread();
-    let _errno = Errno::keep(&place);
+fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
     let Some(hubs) = Hubs::existing() else { return };
     let mut all = lock(&hubs.all);
     all.retain(|closings| closings.strong_count() > 0);
     for closings in all.iter().filter_map(Weak::upgrade) {
         let mut news = lock(&closings.news);
         let Some(mailbox) = news.mailbox.clone() else { continue };
-        news.closed.push(fds.clone());
+        news.closed.push((fds.clone(), told));
         closings.has_news.store(true, Ordering::SeqCst);
         mailbox.ring();
     }
@@ -214,15 +240,18 @@ pub(crate) fn hear(local: &Local) {
         |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
     let sets: Vec<RawFd> = closed
         .iter()
-        .filter(|fds| !fds.is_empty())
-        .flat_map(|fds| news.members.range(within(fds)).map(|&(_, set)| set))
+        .filter(|(fds, _)| !fds.is_empty())
+        .flat_map(|(fds, _)| news.members.range(within(fds)).map(|&(_, set)| set))
         .collect();
     drop(news);
     for set in sets {
         hub.notify_close(set);
     }
-    for fds in closed {
-        hub.notify_close_all(fds);
+    for (fds, told) in closed {
+        match told {
+            Told::Before => drop(hub.notify_close_all(fds)),
+            Told::After => hub.notify_perhaps_closed(&fds),
+        }
     }
 }
 
@@ -231,6 +260,11 @@ fn slot(fd: RawFd) -> &'static AtomicU32 {
 }
 
 /// What a lock here guards is whole at any time.
+///
+/// `errno` is left alone, though a lock that another OS thread has asks the kernel: this is a part of calls that
+/// may not touch it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    let place = ErrnoPlace::of_this_os_thread();
+    let _errno = Errno::keep(&place);
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -40,7 +40,7 @@ impl Errno<'_> {
 impl Drop for Errno<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: dropped on the OS thread it was made on, for it is part of a green thread's wait.
+        // SAFETY: dropped on the OS thread it was made on, for it is not `Send`: the place is not `Sync`.
         unsafe { *self.place.0 = self.value };
     }
 }

@@ -13,7 +13,7 @@ use greenroom_hub::{
 
 use crate::{
     debug::trace,
-    foreign::Away,
+    foreign::{self, Away},
     hub::local::{Local, local},
     thread::{
         AskHolders, Blocked, Control, Reason, Waiter,
@@ -158,6 +158,8 @@ pub(crate) fn until_ready_or_refused(
     let _listener = Listener { local, key };
     let _timer = me.arm(deadline);
     let wake = me.leave_unless_refused(Blocked::Fd(fd, interest))?;
+    // Another OS thread may have said so when the wake-up was under way.
+    foreign::hear(local);
     let is_same_file = local.hub.borrow().is_attached(key.source());
     Ok(Ok(if is_same_file { wake } else { Wake::Closed }))
 }

@@ -212,9 +212,9 @@ fn who_waits_hears_of_the_closing_on_whatever_os_thread_that_is() {
             testing::wait_all_parked();
             assert!(is_awaited(&(fd..=fd)));
             if closes_elsewhere {
-                thread::spawn(move || about_to_close(fd..=fd)).join().unwrap();
+                thread::spawn(move || drop(about_to_close(fd..=fd))).join().unwrap();
             } else {
-                about_to_close(fd..=i32::MAX);
+                drop(about_to_close(fd..=i32::MAX));
             }
             for thread in waiting {
                 assert_eq!(thread.join().unwrap(), Err(Stop::Closed));
@@ -232,7 +232,7 @@ fn what_was_closed_before_a_wait_began_is_not_what_it_waits_for() {
         let fd = here_end.as_raw_fd();
         let first = spawn(move || here().wait(fd, Interest::Read, None));
         testing::wait_all_parked();
-        thread::spawn(move || about_to_close(fd..=fd)).join().unwrap();
+        thread::spawn(move || drop(about_to_close(fd..=fd))).join().unwrap();
         // The news are there, and not heard yet: as if the number meant another file by now.
         let second = spawn(move || here().wait(fd, Interest::Read, None));
         there.write_all(b"!").unwrap();
