@@ -86,7 +86,7 @@ impl Exchange for Contexts {
         }) {
             return None;
         }
-        let unused = UNUSED.with(|unused| unused.borrow_mut().pop());
+        let unused = UNUSED.try_with(|unused| unused.borrow_mut().pop()).ok().flatten();
         let mut images = unused
             .unwrap_or_else(|| variables.iter().map(|variable| variable.image.clone()).collect());
         exchange(begin, variables, &mut images);
@@ -140,11 +140,15 @@ fn find() -> Option<Vec<Variable>> {
     });
     let variables = named.filter_map(|symbol| {
         let (offset, length) = (symbol.st_value(endian) as usize, symbol.st_size(endian) as usize);
-        let is_whole = (1..=BYTES_MAX).contains(&length) && offset + length <= size;
+        let is_whole = (1..=BYTES_MAX).contains(&length) && offset <= size.saturating_sub(length);
         let byte = |at| template.get(at).copied().unwrap_or(0);
         is_whole.then(|| Variable { offset, image: (offset..offset + length).map(byte).collect() })
     });
-    Some(variables.collect())
+    // Under two names it is still one, and exchanged twice it would be where it was.
+    let mut variables: Vec<_> = variables.collect();
+    variables.sort_unstable_by_key(|variable| variable.offset);
+    variables.dedup_by_key(|variable| variable.offset);
+    Some(variables)
 }
 
 /// Where this OS thread's thread-locals of the program begin.
