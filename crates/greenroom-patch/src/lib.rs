@@ -162,6 +162,8 @@ mod children;
 mod fork;
 
 mod context;
+mod exceptions;
+mod exchange;
 mod lock;
 
 mod file;
