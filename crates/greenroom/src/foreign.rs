@@ -263,7 +263,7 @@ impl Here {
         }
     }
 
-    /// Runs `f` on a helper OS thread, as [`offload`](crate::offload) does, and waits for what it
+    /// Runs `f` on a helper OS thread, as [`offload`](fn@crate::offload) does, and waits for what it
     /// returns. `what` names the work in reports.
     ///
     /// # Errors
