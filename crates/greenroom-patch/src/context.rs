@@ -17,7 +17,6 @@
 #![cfg(not(target_feature = "crt-static"))]
 
 use std::{
-    any::Any,
     cell::{Cell, RefCell},
     ffi::{c_int, c_void},
     fs::File,
@@ -25,7 +24,6 @@ use std::{
     sync::OnceLock,
 };
 
-use greenroom::foreign::{Exchange, set_exchange};
 use libc::{dl_phdr_info, size_t};
 use object::{
     Endianness,
@@ -42,25 +40,12 @@ const NAMES: [&[u8]; 1] = [b"5tokio7runtime7context7CONTEXT"];
 /// Larger is no flag; it is left alone.
 const BYTES_MAX: usize = 4096;
 
-/// Run by the loader, before `main`.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static REGISTER: extern "C" fn() = {
-    extern "C" fn register() {
-        // Somebody else's stays: a second patch in the same process does the same.
-        let _ = set_exchange(&Contexts);
-    }
-    register
-};
-
 thread_local! {
     /// Where this OS thread's thread-locals of the program begin.
     static BEGIN: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
     /// Images that are unused, of all variables.
     static UNUSED: RefCell<Vec<Images>> = const { RefCell::new(Vec::new()) };
 }
-
-struct Contexts;
 
 /// One image of each variable.
 type Images = Vec<Box<[u8]>>;
@@ -72,39 +57,39 @@ struct Variable {
     image: Box<[u8]>,
 }
 
-impl Exchange for Contexts {
-    fn take_away(&self) -> Option<Box<dyn Any>> {
-        static VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
-        let variables = VARIABLES.get_or_init(|| find().unwrap_or_default());
-        if variables.is_empty() {
-            return None;
-        }
-        let begin = begin()?;
-        let mut places = variables.iter().map(|variable| (begin, variable));
-        if places.all(|(begin, variable)| {
-            *bytes(begin, variable.offset, variable.image.len()) == *variable.image
-        }) {
-            return None;
-        }
-        let unused = UNUSED.with(|unused| unused.borrow_mut().pop());
-        let mut images = unused
-            .unwrap_or_else(|| variables.iter().map(|variable| variable.image.clone()).collect());
-        exchange(begin, variables, &mut images);
-        Some(Box::new(Taken { variables, images }))
-    }
-
-    fn put_back(&self, taken: Box<dyn Any>) {
-        let (Ok(taken), Some(begin)) = (taken.downcast::<Taken>(), begin()) else { return };
-        let Taken { variables, mut images } = *taken;
-        exchange(begin, variables, &mut images);
-        // At the end of the OS thread they are not kept any more.
-        let _ = UNUSED.try_with(|unused| unused.borrow_mut().push(images));
-    }
-}
-
-struct Taken {
+/// Images that are away.
+pub(crate) struct Taken {
     variables: &'static [Variable],
     images: Images,
+}
+
+/// Takes the variables away, if one of them is in use.
+pub(crate) fn take() -> Option<Taken> {
+    static VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
+    let variables = VARIABLES.get_or_init(|| find().unwrap_or_default());
+    if variables.is_empty() {
+        return None;
+    }
+    let begin = begin()?;
+    let is_unused = |variable: &Variable| {
+        *bytes(begin, variable.offset, variable.image.len()) == *variable.image
+    };
+    if variables.iter().all(is_unused) {
+        return None;
+    }
+    let unused = UNUSED.try_with(|unused| unused.borrow_mut().pop()).ok().flatten();
+    let mut images =
+        unused.unwrap_or_else(|| variables.iter().map(|variable| variable.image.clone()).collect());
+    exchange(begin, variables, &mut images);
+    Some(Taken { variables, images })
+}
+
+/// Puts them back, after the same wait.
+pub(crate) fn put_back(Taken { variables, mut images }: Taken) {
+    let Some(begin) = begin() else { return };
+    exchange(begin, variables, &mut images);
+    // At the end of the OS thread they are not kept any more.
+    let _ = UNUSED.try_with(|unused| unused.borrow_mut().push(images));
 }
 
 fn exchange(begin: *mut u8, variables: &[Variable], images: &mut Images) {
@@ -140,11 +125,15 @@ fn find() -> Option<Vec<Variable>> {
     });
     let variables = named.filter_map(|symbol| {
         let (offset, length) = (symbol.st_value(endian) as usize, symbol.st_size(endian) as usize);
-        let is_whole = (1..=BYTES_MAX).contains(&length) && offset + length <= size;
+        let is_whole = (1..=BYTES_MAX).contains(&length) && offset <= size.saturating_sub(length);
         let byte = |at| template.get(at).copied().unwrap_or(0);
         is_whole.then(|| Variable { offset, image: (offset..offset + length).map(byte).collect() })
     });
-    Some(variables.collect())
+    // Under two names it is still one, and exchanged twice it would be where it was.
+    let mut variables: Vec<_> = variables.collect();
+    variables.sort_unstable_by_key(|variable| variable.offset);
+    variables.dedup_by_key(|variable| variable.offset);
+    Some(variables)
 }
 
 /// Where this OS thread's thread-locals of the program begin.

@@ -99,6 +99,7 @@ unsafe fn wait_for(
     mask: *const sigset_t,
 ) -> Green {
     if timeout == 0 {
+        only_looks(here);
         return Green::Pass;
     }
     // All that is negative is for ever.
@@ -123,13 +124,26 @@ unsafe fn wait_by_time(
         // SAFETY: any two words are such a time.
         let Some(time) = (unsafe { copy_pair(time) }) else { return Green::Pass };
         match duration(&raw const time) {
-            Ok(Duration::ZERO) | Err(_) => return Green::Pass,
+            Ok(Duration::ZERO) => {
+                only_looks(here);
+                return Green::Pass;
+            }
+            Err(_) => return Green::Pass,
             Ok(time) => deadline = Some(Instant::now() + time),
         }
     }
     let answer = until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline);
     // SAFETY: libc's caller answers for the events.
     unsafe { or_alarm(here, answer, set, events, most) }
+}
+
+/// An event loop that has something else to do looks in between, and may never come to wait. It hears of a stop where it
+/// reads and writes.
+fn only_looks(here: Here) {
+    here.count_call();
+    if here.must_give_way() {
+        let _ = here.give_way();
+    }
 }
 
 /// An event loop takes an error of this call for a fault of its own, and panics or aborts. So whose thread is to be

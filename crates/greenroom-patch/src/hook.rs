@@ -88,6 +88,14 @@ pub(crate) fn errno() -> Errno {
     Errno(unsafe { *libc::__errno_location() })
 }
 
+/// Runs what is no part of the call that was asked for, whose `errno` would mislead.
+pub(crate) fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
+    let before = errno();
+    let done = f();
+    set_errno(before);
+    done
+}
+
 /// Defines functions that stand in front of libc's, of the same name and type.
 ///
 /// What stands after `also` is the same function under another name of libc's.

@@ -79,7 +79,7 @@
 //! | `parking_lot` | keeps one queue entry for each OS thread | as above |
 //! | recursive locks (`ReentrantLock`, `PTHREAD_MUTEX_RECURSIVE`) held across a wait | let a sibling in: it is the same owner to them | do not wait meanwhile: `no_switch` |
 //! | a `RefCell` in a thread-local, borrowed across a wait | is met borrowed by a sibling, and panics | end the borrow first |
-//! | system calls made without libc (`rustix`, and `polling`, `async-io` on it) | are not seen; a `cfg` of theirs, `rustix_use_libc`, makes them | |
+//! | system calls made without libc (`rustix`, and `polling`, `async-io`, `tempfile` on it) | are not seen: there is nothing to stand in front of | `std`'s calls, or [`greenroom::offload`] |
 //!
 //! A lock or signal that a green thread has waited for in vain for a second is told of on standard error: who
 //! waits, in what call, which green threads wait meanwhile and so may hold it, and what to do. So such a deadlock
@@ -162,6 +162,8 @@ mod children;
 mod fork;
 
 mod context;
+mod exceptions;
+mod exchange;
 mod lock;
 
 mod file;

@@ -34,7 +34,12 @@ const LONG: Duration = Duration::from_secs(1);
 hooks! {
     fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
         green(here) {
-            watch(here, "pthread_mutex_lock", mutex, |end| libc::pthread_mutex_timedlock(mutex, end))
+            match libc::pthread_mutex_trylock(mutex) {
+                libc::EBUSY => watch(here, "pthread_mutex_lock", mutex, |end| {
+                    libc::pthread_mutex_timedlock(mutex, end)
+                }),
+                answer => Green::Done(Ok(answer.word())),
+            }
         }
         else found(&NEXT, |next| next(mutex))
     }
@@ -128,13 +133,13 @@ fn watch<T>(
     wait_until: impl FnOnce(*const timespec) -> c_int,
 ) -> Green {
     let end = after(ClockId::Realtime, LONG);
-    match wait_until(&end) {
+    hook::keeping_errno(|| match wait_until(&end) {
         libc::ETIMEDOUT => {
             here.report_lock(call, lock.addr(), LONG);
             Green::Pass
         }
         answer => Green::Done(Ok(answer.word())),
-    }
+    })
 }
 
 fn after(clock: ClockId, time: Duration) -> timespec {
@@ -168,7 +173,8 @@ unsafe fn wait_for_word(
     };
     match waited {
         Err(Errno::TIMEDOUT) => {
-            here.report_lock("a lock of the standard library or a futex", word, LONG);
+            let call = "a lock of the standard library or a futex";
+            hook::keeping_errno(|| here.report_lock(call, word, LONG));
             Green::Pass
         }
         done => done.into(),

@@ -32,10 +32,10 @@ pub(crate) trait Question {
     /// Asks the kernel, which may wait for so long. Zero is an answer that tells nothing.
     fn look(&mut self, time: Duration) -> Result;
 
-    /// What was asked about; negative fds are nobody's. Only called when a look was answered by zero.
+    /// What was asked about; negative fds are nobody's. Only called when a look was answered, and by no error.
     fn members(&self) -> Vec<Member>;
 
-    /// Makes good what an answer of zero has done to the question, for it is asked again.
+    /// Makes good what such an answer has done to the question.
     fn restore(&mut self) {}
 
     /// Whether it is asked under a signal mask of its own.
@@ -67,22 +67,32 @@ pub(crate) fn until_answered(
 ) -> Green {
     match look(question, Duration::ZERO) {
         Ok(0) => {}
-        answer => return answered(here, answer),
+        Ok(count) => return Green::Done(answered(here, question).map(|()| count)),
+        Err(errno) => return Green::Done(Err(errno)),
     }
     let members = merged(question.members());
     question.restore();
-    if !members.is_empty() && members.iter().all(|member| file::is_standard(member.fd)) {
+    if is_standard(&members) {
         return Green::Pass;
     }
-    answered(here, until_found(here, question, &members, deadline))
+    Green::Done(until_found(here, question, &members, deadline))
 }
 
-/// Somebody who is always answered gives way to others now and then.
-fn answered(here: Here, answer: Result) -> Green {
-    if answer.is_ok() {
-        here.count_call();
+/// Somebody who is always answered at once gives way to others now and then, and hears then that it is to be stopped.
+fn answered(here: Here, question: &mut impl Question) -> Result<()> {
+    here.count_call();
+    if !here.must_give_way() || is_standard(&merged(question.members())) {
+        return Ok(());
     }
-    Green::Done(answer)
+    here.give_way().map_err(|stop| {
+        question.restore();
+        errno(stop)
+    })
+}
+
+/// Whether there is nothing but what never switches.
+fn is_standard(members: &[Member]) -> bool {
+    !members.is_empty() && members.iter().all(|member| file::is_standard(member.fd))
 }
 
 fn until_found(

@@ -1,6 +1,6 @@
 //! Runtimes of tokio's, several at a time on one OS thread, each on a green thread.
 
-use std::{cell::Cell, rc::Rc, thread, time::Duration};
+use std::{cell::Cell, env, fs, path::PathBuf, process::Command, rc::Rc, thread, time::Duration};
 
 use greenroom::{JoinHandle, spawn};
 use greenroom_patch as _;
@@ -70,4 +70,41 @@ fn one_that_is_killed_leaves_the_others_theirs() {
     assert!(victim.join().unwrap_err().is_killed());
     others.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(Handle::try_current().is_err());
+}
+
+/// This program, stripped in such a way; gone when it is dropped.
+struct Stripped(PathBuf);
+
+impl Stripped {
+    fn by(how: &str) -> Stripped {
+        let name = format!("greenroom-context{how}-{}", std::process::id());
+        let program = Stripped(env::temp_dir().join(name));
+        let strip = Command::new("strip")
+            .arg(how)
+            .arg("-o")
+            .args([&program.0, &env::current_exe().unwrap()])
+            .status();
+        assert!(strip.expect("strip comes with the linker").success());
+        program
+    }
+
+    /// What the test that lets runtimes take turns says, if it fails.
+    fn run(&self) -> Option<String> {
+        let test = ["--exact", "each_green_thread_has_the_runtime_it_has_entered", "--nocapture"];
+        let output = Command::new(&self.0).args(test).output().unwrap();
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+impl Drop for Stripped {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_program_needs_its_table_of_symbols_for_that_and_no_debug_information() {
+    assert_eq!(Stripped::by("--strip-debug").run(), None);
+    let complaint = Stripped::by("--strip-all").run().expect("there is one variable for all");
+    assert!(complaint.contains("Cannot start a runtime from within a runtime"), "{complaint}");
 }

@@ -12,6 +12,7 @@ use std::{
     cell::UnsafeCell,
     env,
     io::{BufRead, BufReader},
+    mem,
     process::{Command, Stdio},
     sync::{Condvar, Mutex, OnceLock, RwLock, mpsc},
     thread,
@@ -149,5 +150,29 @@ fn a_lock_that_another_os_thread_holds_for_a_moment_is_waited_for_in_silence() {
     });
     is_held.recv().unwrap();
     assert_eq!(spawn(|| *LOCK.lock().unwrap()).join().unwrap(), 1);
+    other.join().unwrap();
+}
+
+#[test]
+fn errno_is_left_alone_by_a_wait_that_was_long_and_went_well() {
+    struct Raw(UnsafeCell<libc::sem_t>);
+    // SAFETY: made to be used by any thread, and only its functions touch it.
+    unsafe impl Sync for Raw {}
+    // SAFETY: all zeroes is a semaphore of C, with nothing to give.
+    static SEMAPHORE: Raw = Raw(UnsafeCell::new(unsafe { mem::zeroed() }));
+    const UNTOUCHED: i32 = 4077;
+    let other = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(1100));
+        // SAFETY: a semaphore that lives for ever.
+        assert_eq!(unsafe { libc::sem_post(SEMAPHORE.0.get()) }, 0);
+    });
+    let waiting = spawn(|| {
+        // SAFETY: this OS thread's own errno, and the semaphore as above.
+        unsafe {
+            *libc::__errno_location() = UNTOUCHED;
+            (libc::sem_wait(SEMAPHORE.0.get()), *libc::__errno_location())
+        }
+    });
+    assert_eq!(waiting.join().unwrap(), (0, UNTOUCHED));
     other.join().unwrap();
 }

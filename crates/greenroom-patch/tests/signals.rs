@@ -14,17 +14,18 @@ use std::{
     ffi::c_int,
     io::{Read, Write},
     mem,
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd, unix::net::UnixStream},
     ptr,
     rc::Rc,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI32, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use greenroom_patch as _;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 thread_local! {
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -33,6 +34,12 @@ thread_local! {
 static ALLOCATED_IN_HANDLER: AtomicU32 = AtomicU32::new(0);
 static WENT_WELL: AtomicU32 = AtomicU32::new(0);
 static WENT_WRONG: AtomicU32 = AtomicU32::new(0);
+
+/// An fd that handlers make and close; none if it is zero. Somebody may wait for its namesake.
+static NAMESAKE: AtomicI32 = AtomicI32::new(0);
+
+/// The patch keeps count of waits by the remainder that this leaves of a number.
+const NAMESAKES_APART: c_int = 4096;
 
 struct Counting;
 
@@ -75,7 +82,11 @@ fn calls_of_handler() -> bool {
             && libc::poll(&raw mut question, 1, 0) == 0
             && libc::read(-1, byte.as_mut_ptr().cast(), 1) == -1
             && *libc::__errno_location() == libc::EBADF;
-        let closed = libc::close(ends[0]) == 0 && libc::close(ends[1]) == 0;
+        let namesake = NAMESAKE.load(Ordering::Relaxed);
+        let closed = (namesake == 0
+            || libc::dup2(ends[0], namesake) == namesake && libc::close(namesake) == 0)
+            && libc::close(ends[0]) == 0
+            && libc::close(ends[1]) == 0;
         went_well && closed
     }
 }
@@ -193,9 +204,23 @@ fn calls_of_a_handler_that_strikes_anywhere_go_well() {
     }
 }
 
+fn raise_limit_of_fds(least: c_int) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.current.max(Some(least as u64 + 1));
+    setrlimit(Resource::Nofile, limit).expect("so many fds are allowed at most");
+}
+
 /// Reads, writes, sleeps, starts and ends of green threads, until the handler has run so often.
 fn busy_until(handled: u32) {
     let total = Rc::new(RefCell::new(0u64));
+    let (mut awaited, end) = UnixStream::pair().unwrap();
+    let namesake = awaited.as_raw_fd() + NAMESAKES_APART;
+    let waiting = greenroom::spawn(move || {
+        assert_eq!(awaited.read(&mut [0]).unwrap(), 0, "the awaited fd itself was not closed");
+    });
+    greenroom::yield_now();
+    raise_limit_of_fds(namesake);
+    NAMESAKE.store(namesake, Ordering::Relaxed);
     while WENT_WELL.load(Ordering::Relaxed) + WENT_WRONG.load(Ordering::Relaxed) < handled {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let writer = greenroom::spawn(move || {
@@ -215,5 +240,8 @@ fn busy_until(handled: u32) {
             thread.join().unwrap();
         }
     }
+    drop(end);
+    waiting.join().unwrap();
+    NAMESAKE.store(0, Ordering::Relaxed);
     assert_eq!(*total.borrow() % (199 * 100 * 100), 0);
 }

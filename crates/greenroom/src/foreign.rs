@@ -71,9 +71,10 @@ const REFUSALS_MAX: u8 = 100;
 /// From then on each further try takes so long.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The proof that a green thread runs here, and may switch.
+/// The proof that a green thread runs here, and may switch. Good for the call in which it was [asked for](Here::get).
 ///
-/// It stays on its OS thread:
+/// One that is kept for longer proves nothing. It is harmless then: what waits panics where no green thread
+/// runs, and everything does when the hub has ended. It stays on its OS thread:
 ///
 /// ```compile_fail,E0277
 /// fn is_send<T: Send>() {}
@@ -81,7 +82,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Here {
-    local: &'static Local,
+    // Not the hub's state, which whoever keeps this may outlive.
     pinned: PhantomData<*const ()>,
 }
 
@@ -138,14 +139,19 @@ impl Here {
             .hub
             .try_borrow_mut()
             .is_ok_and(|hub| !hub.is_parents() && !vfork::is_child(local, hub.era()));
-        (is_free && !stays && is_on_own_stack()).then_some(Here { local, pinned: PhantomData })
+        (is_free && !stays && is_on_own_stack()).then_some(Here { pinned: PhantomData })
+    }
+
+    #[inline]
+    fn local(self) -> &'static Local {
+        existing().expect("who keeps a proof for longer than a call has outlived the hub")
     }
 
     /// Counts a call that might have had to wait and did not.
     #[inline]
     pub fn count_call(self) {
-        let calls = self.local.calls_in_a_row.get();
-        self.local.calls_in_a_row.set(calls.saturating_add(1));
+        let calls = &self.local().calls_in_a_row;
+        calls.set(calls.get().saturating_add(1));
     }
 
     /// True after many such calls in a row: before the next one it is the turn of others, as with the
@@ -153,8 +159,9 @@ impl Here {
     /// middle of anything.
     #[inline]
     pub fn must_give_way(self) -> bool {
-        self.local.calls_in_a_row.get() >= CALLS_IN_A_ROW_MAX
-            && !self.local.blocked_signals.are_more_than_usual()
+        let local = self.local();
+        local.calls_in_a_row.get() >= CALLS_IN_A_ROW_MAX
+            && !local.blocked_signals.are_more_than_usual()
     }
 
     /// Lets others run, and then tells whether the thread is to be stopped: else one whose data never end
@@ -164,9 +171,9 @@ impl Here {
     ///
     /// [`Stop::Killed`] or [`Stop::TimeIsOver`].
     pub fn give_way(self) -> Result<(), Stop> {
-        self.local.calls_in_a_row.set(0);
+        self.local().calls_in_a_row.set(0);
         self.yield_now();
-        match control::with_current(self.local, refusal) {
+        match control::with_current(self.local(), refusal) {
             Some(refusal) => Err(self.refused(refusal)),
             None => Ok(()),
         }
@@ -174,7 +181,7 @@ impl Here {
 
     /// Lets everyone else who is ready run first. Also whoever is to be stopped comes back from this.
     pub fn yield_now(self) {
-        park::yield_beneath(self.local);
+        park::yield_beneath(self.local());
     }
 
     /// Waits until `fd` is ready, or until `deadline`. Several may wait for the same fd and
@@ -194,8 +201,8 @@ impl Here {
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
         // Locks, and the words to other OS threads, are made of system calls that fail now and then.
-        let _errno = Errno::keep(&self.local.errno);
-        let _awaited = Awaited::begin(self.local, fd);
+        let _errno = Errno::keep(&self.local().errno);
+        let _awaited = Awaited::begin(self.local(), fd);
         self.until_ready(fd, interest, deadline)
     }
 
@@ -213,8 +220,8 @@ impl Here {
         members: &[RawFd],
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
-        let _errno = Errno::keep(&self.local.errno);
-        let awaited = Awaited::begin(self.local, set);
+        let _errno = Errno::keep(&self.local().errno);
+        let awaited = Awaited::begin(self.local(), set);
         let _members = awaited.members(members);
         self.until_ready(set, Interest::Read, deadline)
     }
@@ -261,7 +268,7 @@ impl Here {
         }
     }
 
-    /// Runs `f` on a helper OS thread, as [`offload`](crate::offload) does, and waits for what it
+    /// Runs `f` on a helper OS thread, as [`offload`](fn@crate::offload) does, and waits for what it
     /// returns. `what` names the work in reports.
     ///
     /// # Errors
@@ -278,7 +285,7 @@ impl Here {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let _errno = Errno::keep(&self.local.errno);
+        let _errno = Errno::keep(&self.local().errno);
         match offload::offload_or_refused(what, f) {
             Ok(Some(value)) => {
                 self.went_on();
@@ -294,7 +301,7 @@ impl Here {
     ///
     /// For calls that do not wait, of code that waits elsewhere and hears errors here only.
     pub fn refused_before(self) -> Option<(Stop, u8)> {
-        control::with_current(self.local, |control| {
+        control::with_current(self.local(), |control| {
             let refusals = control.refusals.get();
             let refusal = refusal(control).filter(|_| refusals > 0)?;
             Some((refusal.into(), refusals))
@@ -302,16 +309,16 @@ impl Here {
     }
 
     fn went_on(self) {
-        control::with_current(self.local, |control| control.refusals.set(0));
+        control::with_current(self.local(), |control| control.refusals.set(0));
     }
 
     /// A wait did not come to its end. Whoever is stopped and goes on trying must not keep others
     /// from running; and whoever never gives in must not use up the processor.
     #[cold]
     fn refused(self, refusal: Refusal) -> Stop {
-        let _errno = Errno::keep(&self.local.errno);
+        let _errno = Errno::keep(&self.local().errno);
         if refusal != Refusal::Unwinding {
-            let refusals = control::with_current(self.local, |control| {
+            let refusals = control::with_current(self.local(), |control| {
                 control.refusals.replace(control.refusals.get().saturating_add(1))
             });
             if refusals == REFUSALS_MAX {
@@ -324,7 +331,7 @@ impl Here {
                 ));
             }
             if refusals >= REFUSALS_MAX {
-                park::pause(self.local, (Instant::now() + PAUSE).on_hub());
+                park::pause(self.local(), (Instant::now() + PAUSE).on_hub());
             } else {
                 self.yield_now();
             }

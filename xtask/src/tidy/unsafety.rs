@@ -45,6 +45,9 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-patch/src/alarm.rs", "writes events where libc's caller says"),
     ("crates/greenroom-patch/src/close.rs", "stands in front of libc's functions"),
     ("crates/greenroom-patch/src/context.rs", "exchanges thread-locals of another library"),
+    ("crates/greenroom-patch/src/exceptions.rs", "exchanges what the C++ runtime keeps"),
+    ("crates/greenroom-patch/src/exchange.rs", "has the loader call a function"),
+    ("crates/greenroom-patch/tests/exceptions.rs", "calls functions of C++"),
     ("crates/greenroom-patch/src/file.rs", "borrows fds that are known by number only"),
     (
         "crates/greenroom-patch/src/hook.rs",

@@ -37,6 +37,7 @@ use rustix::{
 };
 
 use crate::{
+    hook::keeping_errno,
     raw::{Errno, Result},
     wait,
 };
@@ -114,7 +115,8 @@ pub(super) struct Change {
 impl Change {
     /// To be called when the kernel has nothing to report.
     pub(super) fn new(here: Here, whose: Whose) -> Change {
-        Change { here, whose, end: whose.open_end(), has_ended: false, pauses_in_destructor: 0 }
+        let end = keeping_errno(|| whose.open_end());
+        Change { here, whose, end, has_ended: false, pauses_in_destructor: 0 }
     }
 
     /// Waits until there may be something to report.
@@ -133,7 +135,7 @@ impl Change {
             self.has_ended = self.until_readable(end)?;
             return Ok(());
         }
-        if let Some(bell) = start_helper(self.whose)
+        if let Some(bell) = keeping_errno(|| start_helper(self.whose))
             && self.until_readable(bell)?
         {
             return Ok(());

@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use greenroom::foreign::about_to_close;
 use libc::{POLLIN, POLLNVAL};
 
 use crate::{
     both::{Others, green, same},
-    raw::{Answer, By, close, dup_onto, dup_to_own_number, epoll, later, new_set, poll, watch},
+    raw::{
+        Answer, By, close, close_silently, dup_onto, dup_to_own_number, epoll, later, new_set,
+        poll, watch,
+    },
 };
 
 /// A poll of one fd, or of two of which the second is quiet, while something is done about the first.
@@ -79,6 +83,23 @@ fn a_number_that_comes_to_mean_another_file_is_waited_for_as_that() {
             })
         });
         assert_eq!((answer, events[0]), (Ok(1), POLLIN));
+    }
+}
+
+#[test]
+fn who_hears_of_the_closing_before_it_is_done_waits_for_its_end() {
+    for is_alone in [true, false] {
+        let begin = Instant::now();
+        let (answer, events) = green(move || {
+            poll_while(is_alone, 20_000, |fd| {
+                drop(about_to_close(fd..=fd));
+                // Whoever closes may be held up after the word and before the deed.
+                std::thread::sleep(Duration::from_millis(20));
+                close_silently(fd);
+            })
+        });
+        assert_eq!((answer, events[0]), (Ok(1), POLLNVAL));
+        assert!(begin.elapsed() < Duration::from_secs(10), "it was told when the time was over");
     }
 }
 

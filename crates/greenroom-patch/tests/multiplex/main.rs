@@ -7,6 +7,7 @@ mod raw;
 mod closed;
 mod epoll;
 mod event_loops;
+mod fairness;
 mod overlap;
 mod poll;
 mod runtime;

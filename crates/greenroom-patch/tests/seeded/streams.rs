@@ -43,7 +43,7 @@ impl Content {
 
     fn check(self, place: usize, bytes: &[u8]) {
         for (n, &byte) in bytes.iter().enumerate() {
-            assert_eq!(byte, self.byte(place + n), "byte {} of a read at {place}", n);
+            assert_eq!(byte, self.byte(place + n), "byte {n} of a read at {place}");
         }
     }
 }

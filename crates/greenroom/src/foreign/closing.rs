@@ -3,15 +3,17 @@
 //! The kernel forgets a closed file without a word to whoever watches it, where a call that blocks in the
 //! kernel would hold it open. So each hub whose threads wait in foreign code leaves an address
 //! here, and whoever is about to close an fd sends word. Knows no calls; closes nothing.
+//!
+//! A handler of a signal may close something too, in the midst of this very code: see [`Held`].
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
-    mem,
-    ops::RangeInclusive,
+    ops::{Deref, DerefMut, RangeInclusive},
     os::fd::RawFd,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence},
     },
 };
 
@@ -28,11 +30,21 @@ static WAITS: [AtomicU32; SLOTS] = [const { AtomicU32::new(0) }; SLOTS];
 const SLOTS: usize = 4096;
 
 /// Closed fds, for one hub to hear of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Closings {
     has_news: AtomicBool,
     news: Mutex<News>,
 }
+
+impl Closings {
+    fn new() -> Closings {
+        let news = News { closed: Vec::with_capacity(CLOSED_USUAL), ..News::default() };
+        Closings { has_news: AtomicBool::new(false), news: Mutex::new(news) }
+    }
+}
+
+/// So many closings a hub may not have heard of yet before whoever closes must allocate.
+const CLOSED_USUAL: usize = 64;
 
 #[derive(Debug, Default)]
 struct News {
@@ -58,7 +70,7 @@ enum Told {
 /// The hubs of one process that were waited on in foreign code.
 struct Hubs {
     process: u32,
-    all: Mutex<Vec<Weak<Closings>>>,
+    all: Mutex<Vec<Arc<Closings>>>,
     /// Those of a forked child: the lock may have been held by a thread that is not there.
     after_fork: OnceLock<Box<Hubs>>,
 }
@@ -108,8 +120,12 @@ impl Awaited {
         let mut place = local.closings.borrow_mut();
         let era = local.hub.borrow().era();
         if place.as_ref().is_none_or(|(made_in, _)| *made_in != era) {
-            let closings = Arc::<Closings>::default();
-            lock(&Hubs::of_this_process().all).push(Arc::downgrade(&closings));
+            let closings = Arc::new(Closings::new());
+            let mut all = lock(&Hubs::of_this_process().all);
+            // Those of hubs that have ended are nobody else's.
+            all.retain(|closings| Arc::strong_count(closings) > 1);
+            all.push(Arc::clone(&closings));
+            drop(all);
             *place = Some((era, closings));
         }
         let (_, closings) = place.as_ref().expect("it was made a moment ago");
@@ -173,7 +189,8 @@ impl Drop for Awaited {
 /// What is returned is to be dropped when they are closed: then whoever has begun to wait in between is found as well.
 ///
 /// Costs two loads where nobody waits for an fd of such a number. Does nothing in a forked child that has not
-/// waited by itself, nor when the hub itself closes something; takes no lock then.
+/// waited by itself; takes no lock then. A handler of a signal may call it: its waits are told of when what it
+/// interrupted goes on.
 pub fn about_to_close(fds: RangeInclusive<RawFd>) -> Closing {
     if is_awaited(&fds) {
         tell(&fds, Told::Before);
@@ -206,18 +223,23 @@ pub fn is_awaited(fds: &RangeInclusive<RawFd>) -> bool {
 #[cold]
 fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
     let Some(hubs) = Hubs::existing() else { return };
-    let mut all = lock(&hubs.all);
-    all.retain(|closings| closings.strong_count() > 0);
-    for closings in all.iter().filter_map(Weak::upgrade) {
+    if is_held() {
+        return tell_later(fds, told);
+    }
+    let all = lock(&hubs.all);
+    for closings in all.iter() {
         let mut news = lock(&closings.news);
-        let Some(mailbox) = news.mailbox.clone() else { continue };
+        if news.mailbox.is_none() {
+            continue;
+        }
         news.closed.push((fds.clone(), told));
         closings.has_news.store(true, Ordering::SeqCst);
-        mailbox.ring();
+        news.mailbox.iter().for_each(Mailbox::ring);
     }
     drop(all);
-    // Those of this OS thread hear it before the number can mean another file.
-    if let Some(local) = existing() {
+    // Those of this OS thread hear it before the number can mean another file; but what they do then, a handler of
+    // a signal may not.
+    if let Some(local) = existing().filter(|local| !local.blocked_signals.are_more_than_usual()) {
         hear(local);
     }
 }
@@ -235,7 +257,7 @@ pub(crate) fn hear(local: &Local) {
     }
     closings.has_news.store(false, Ordering::SeqCst);
     let mut news = lock(&closings.news);
-    let closed = mem::take(&mut news.closed);
+    let closed: Vec<_> = news.closed.drain(..).collect();
     let within =
         |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
     let sets: Vec<RawFd> = closed
@@ -259,12 +281,95 @@ fn slot(fd: RawFd) -> &'static AtomicU32 {
     &WAITS[fd.cast_unsigned() as usize % SLOTS]
 }
 
-/// What a lock here guards is whole at any time.
-///
-/// `errno` is left alone, though a lock that another OS thread has asks the kernel: this is a part of calls that
-/// may not touch it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+thread_local! {
+    /// How many locks of this file the OS thread holds.
+    static HELD: Cell<u32> = const { Cell::new(0) };
+    /// What was to be told meanwhile.
+    static LATER: Cell<[Option<(RawFd, RawFd, Told)>; LATER_MAX]> = const { Cell::new([None; LATER_MAX]) };
+}
+
+/// Handlers close no more awaited fds than that while a lock is held, which is for some nanoseconds.
+const LATER_MAX: usize = 16;
+
+/// A lock of this file. Who finds that its OS thread holds one is a handler of a signal, which has interrupted
+/// the holder and would wait for it for ever: so it leaves word with the holder.
+struct Held<'a, T>(Option<MutexGuard<'a, T>>);
+
+fn is_held() -> bool {
+    HELD.get() > 0
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Held<'_, T> {
+    HELD.set(HELD.get() + 1);
+    // The handler runs on the same OS thread, so only the compiler could mistake the order.
+    compiler_fence(Ordering::SeqCst);
+    // A lock that another OS thread has asks the kernel, and this is a part of calls that may not touch `errno`.
     let place = ErrnoPlace::of_this_os_thread();
     let _errno = Errno::keep(&place);
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    // What is guarded is whole at any time.
+    Held(Some(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is held until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Held<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is held until it is dropped")
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        self.0 = None;
+        compiler_fence(Ordering::SeqCst);
+        HELD.set(HELD.get() - 1);
+        compiler_fence(Ordering::SeqCst);
+        if !is_held() {
+            LATER
+                .take()
+                .into_iter()
+                .flatten()
+                .for_each(|(first, last, told)| tell(&(first..=last), told));
+        }
+    }
+}
+
+#[cold]
+fn tell_later(fds: &RangeInclusive<RawFd>, told: Told) {
+    let mut later = LATER.get();
+    if let Some(place) = later.iter_mut().find(|place| place.is_none()) {
+        *place = Some((*fds.start(), *fds.end(), told));
+    }
+    LATER.set(later);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Instant, foreign::Here, foreign::Stop, spawn, yield_now};
+    use greenroom_hub::Interest;
+    use std::{os::fd::AsRawFd, os::unix::net::UnixStream, time::Duration};
+
+    #[test]
+    fn what_is_closed_while_the_os_thread_holds_a_lock_is_told_when_it_lets_go() {
+        let (end, _other) = UnixStream::pair().unwrap();
+        let fd = end.as_raw_fd();
+        let waiting = spawn(move || {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let here = Here::get().expect("a green thread runs here");
+            here.wait(end.as_raw_fd(), Interest::Read, Some(deadline))
+        });
+        yield_now();
+        let all = lock(&Hubs::of_this_process().all);
+        // As a handler of a signal might that strikes here.
+        drop(about_to_close(fd..=fd));
+        drop(all);
+        assert_eq!(waiting.join().unwrap(), Err(Stop::Closed));
+    }
 }

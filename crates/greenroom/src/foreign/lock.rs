@@ -42,7 +42,7 @@ fn words(here: Here, call: &str, time: Duration) -> String {
          greenroom::sync has both for green threads, and greenroom_patch::no_switch keeps a \
          thread that holds a lock from stepping aside.\n"
     );
-    let dump = debug::take(here.local, NAMED_MAX);
+    let dump = debug::take(here.local(), NAMED_MAX);
     let others =
         || dump.threads.iter().filter(|thread| thread.id != me.id() && thread.since.is_some());
     // A String takes everything.

@@ -170,11 +170,11 @@ pub(crate) fn yield_beneath(local: &'static Local) {
     if panicking() {
         return;
     }
+    let _errno = Errno::keep(&local.errno);
     let away = Away::take();
     local.hub.borrow_mut().queue(Waiter::Thread(fiber));
-    let errno = Errno::keep(&local.errno);
     stop(local, None);
-    drop((errno, away));
+    drop(away);
 }
 
 /// Lets everyone else who is ready run first. Not a wait: there is nothing to arm, and nothing that
@@ -309,12 +309,12 @@ impl Me {
         let Me::Green(fiber, local) = self else {
             unreachable!("only green threads wait beneath others")
         };
+        let _errno = Errno::keep(&local.errno);
         let away = Away::take();
         let now = local.hub.borrow().now();
         fiber.park(blocked, now);
-        let errno = Errno::keep(&local.errno);
         stop(local, None);
-        drop((errno, away));
+        drop(away);
         let wake = fiber.unpark();
         match refusal(fiber) {
             Some(refusal) if wake == Wake::Expired => Err(refusal),

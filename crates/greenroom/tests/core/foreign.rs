@@ -6,7 +6,10 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixStream},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -266,4 +269,36 @@ fn offloaded_work_comes_back_or_is_left_to_its_helper() {
         });
         assert!(panics.join().unwrap().is_err());
     });
+}
+
+#[test]
+fn a_proof_that_outlives_its_hub_is_good_for_nothing() {
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    struct Late(Cell<Option<Here>>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let here = self.0.get().expect("a green thread left it");
+            let calls: [fn(Here); 6] = [
+                Here::count_call,
+                Here::yield_now,
+                |here| _ = here.must_give_way(),
+                |here| _ = here.give_way(),
+                |here| _ = here.sleep_until(Instant::now()),
+                |here| _ = here.wait(0, Interest::Read, None),
+            ];
+            let refused =
+                calls.iter().filter(|call| catch_unwind(AssertUnwindSafe(|| call(here))).is_err());
+            REFUSED.store(refused.count(), Ordering::Relaxed);
+        }
+    }
+    thread_local! {
+        static LATE: Late = const { Late(Cell::new(None)) };
+    }
+    let os_thread = thread::spawn(|| {
+        // What was used first is destroyed last: after the hub.
+        LATE.with(|_| ());
+        spawn(|| LATE.with(|late| late.0.set(Some(here())))).join().unwrap();
+    });
+    os_thread.join().unwrap();
+    assert_eq!(REFUSED.load(Ordering::Relaxed), 6);
 }
