@@ -65,6 +65,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom-patch/tests/builds/guest/bound.rs", "takes a table of functions from C"),
     ("crates/greenroom-patch/tests/builds/guest/checks.rs", "calls functions of C by their table"),
     ("crates/greenroom-patch/tests/builds/guest/extension.rs", "is called by a program in C"),
+    ("crates/greenroom-patch/tests/seeded/raw.rs", "makes libc's calls as C does"),
     ("crates/greenroom-patch/tests/lock.rs", "locks a mutex of C"),
     ("crates/greenroom-patch/tests/semantics/c_programs.rs", "loads actors written in C"),
     ("crates/greenroom-patch/tests/semantics/calls.rs", "makes libc's calls as C does"),
