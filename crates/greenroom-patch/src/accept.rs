@@ -57,30 +57,70 @@ hooks! {
 /// Which process has an open file in a mode that is not its user's; zero is none.
 static MOMENT: AtomicU32 = AtomicU32::new(0);
 
+thread_local! {
+    /// This OS thread has the turn, or takes it.
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The turn of one OS thread to have a file in another mode. It is three system calls long, without a switch.
+struct Turn {
+    is_ours: bool,
+}
+
+impl Turn {
+    /// Waits until nobody else has it. Who finds that its own OS thread has it is a handler of a signal that has
+    /// interrupted the holder, and cannot wait for that.
+    fn take() -> Turn {
+        if HAS_TURN.replace(true) {
+            return Turn { is_ours: false };
+        }
+        // SAFETY: has no conditions.
+        let me = unsafe { syscall!(SYS_getpid) }.map_or(u32::MAX, |process| process as u32);
+        loop {
+            let holder = MOMENT.load(Ordering::Relaxed);
+            // Another process's: the thread that would end it was not forked along.
+            let is_free = holder == 0 || holder != me;
+            if is_free
+                && MOMENT.compare_exchange(holder, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return Turn { is_ours: true };
+            }
+            // SAFETY: has no conditions.
+            let _ = unsafe { syscall!(SYS_sched_yield) };
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_ours {
+            MOMENT.store(0, Ordering::Release);
+            HAS_TURN.set(false);
+        }
+    }
+}
+
 /// The time in which a file is non-blocking that its user wants to block.
 struct Moment {
     fd: RawFd,
     mode: usize,
+    /// Until the mode is set back, which comes first.
+    _turn: Turn,
 }
 
 impl Moment {
     /// `None` if the user wants the file non-blocking.
     fn begin(fd: RawFd) -> Result<Option<Moment>> {
-        take_turn();
+        let turn = Turn::take();
         // SAFETY: reads and sets flags of an open file, if it is one.
-        let begun = unsafe {
-            syscall!(SYS_fcntl, fd, libc::F_GETFL, 0usize).and_then(|mode| {
-                if mode & libc::O_NONBLOCK as usize != 0 {
-                    return Ok(None);
-                }
-                syscall!(SYS_fcntl, fd, libc::F_SETFL, mode | libc::O_NONBLOCK as usize)?;
-                Ok(Some(Moment { fd, mode }))
-            })
-        };
-        if !matches!(begun, Ok(Some(_))) {
-            MOMENT.store(0, Ordering::Release);
+        unsafe {
+            let mode = syscall!(SYS_fcntl, fd, libc::F_GETFL, 0usize)?;
+            if mode & libc::O_NONBLOCK as usize != 0 {
+                return Ok(None);
+            }
+            syscall!(SYS_fcntl, fd, libc::F_SETFL, mode | libc::O_NONBLOCK as usize)?;
+            Ok(Some(Moment { fd, mode, _turn: turn }))
         }
-        begun
     }
 }
 
@@ -88,25 +128,6 @@ impl Drop for Moment {
     fn drop(&mut self) {
         // SAFETY: sets flags of an open file, if it still is one.
         let _ = unsafe { syscall!(SYS_fcntl, self.fd, libc::F_SETFL, self.mode) };
-        MOMENT.store(0, Ordering::Release);
-    }
-}
-
-/// Waits until nobody else has a file in another mode. That is three system calls long, without a switch.
-fn take_turn() {
-    // SAFETY: has no conditions.
-    let me = unsafe { syscall!(SYS_getpid) }.map_or(u32::MAX, |process| process as u32);
-    loop {
-        let holder = MOMENT.load(Ordering::Relaxed);
-        // Another process's: the thread that would end it was not forked along.
-        let is_free = holder == 0 || holder != me;
-        if is_free
-            && MOMENT.compare_exchange(holder, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        {
-            return;
-        }
-        // SAFETY: has no conditions.
-        let _ = unsafe { syscall!(SYS_sched_yield) };
     }
 }
 
@@ -121,10 +142,8 @@ fn was_moment(fd: RawFd, interest: Interest) -> bool {
 
 /// Whether the user wants the file non-blocking, whatever the moment makes of it.
 fn users_wish(fd: RawFd) -> Result<bool> {
-    take_turn();
-    let nonblocking = file::is_nonblocking(fd);
-    MOMENT.store(0, Ordering::Release);
-    nonblocking
+    let _turn = Turn::take();
+    file::is_nonblocking(fd)
 }
 
 unsafe fn accept_green(

@@ -29,12 +29,12 @@ hooks! {
     }
 
     fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
-        before replaces(old, new),
+        before if flags & !libc::O_CLOEXEC == 0 { replaces(old, new) } else { None },
         else syscall!(SYS_dup3, old, new, flags)
     }
 
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-        before closes(flags).then(|| about_to_close(number(first)..=number(last))),
+        before closes(first, last, flags).then(|| about_to_close(number(first)..=number(last))),
         else syscall!(SYS_close_range, first, last, flags)
     }
 
@@ -50,9 +50,9 @@ fn replaces(old: c_int, new: c_int) -> Option<Closing> {
     is_done.then(|| about_to_close(new..=new))
 }
 
-/// Not if the range is to be closed by `exec` only.
-fn closes(flags: c_int) -> bool {
-    flags & libc::CLOSE_RANGE_CLOEXEC as c_int == 0
+/// Not if the range is to be closed by `exec` only, or is refused.
+fn closes(first: c_uint, last: c_uint, flags: c_int) -> bool {
+    first <= last && flags & !(libc::CLOSE_RANGE_UNSHARE as c_int) == 0
 }
 
 fn number(fd: c_uint) -> c_int {

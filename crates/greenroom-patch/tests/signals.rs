@@ -14,12 +14,13 @@ use std::{
     ffi::c_int,
     io::{Read, Write},
     mem,
+    net::{TcpListener, TcpStream},
     os::{fd::AsRawFd, unix::net::UnixStream},
     ptr,
     rc::Rc,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -178,7 +179,7 @@ fn calls_of_a_handler_that_strikes_anywhere_go_well() {
     for flags in [libc::SA_RESTART, libc::SA_RESTART | libc::SA_ONSTACK] {
         let _turn = begin(flags);
         let target = rustix::thread::gettid();
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let shooter = std::thread::spawn({
             let stop = stop.clone();
             let process = std::process::id();
@@ -244,4 +245,60 @@ fn busy_until(handled: u32) {
     waiting.join().unwrap();
     NAMESAKE.store(0, Ordering::Relaxed);
     assert_eq!(*total.borrow() % (199 * 100 * 100), 0);
+}
+
+/// A listener at which nobody knocks; non-blocking.
+static QUIET: AtomicI32 = AtomicI32::new(-1);
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn take_a_connection(_: c_int) {
+    // SAFETY: the listener is open as long as the handler is there; errno is set back.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::accept(QUIET.load(Ordering::Relaxed), ptr::null_mut(), ptr::null_mut());
+        *libc::__errno_location() = errno;
+    }
+    ASKED.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_takes_a_connection_while_one_is_made_does_not_wait_for_itself() {
+    let _turn = begin(libc::SA_RESTART);
+    let quiet = TcpListener::bind("127.0.0.1:0").unwrap();
+    quiet.set_nonblocking(true).unwrap();
+    QUIET.store(quiet.as_raw_fd(), Ordering::Relaxed);
+    // SAFETY: a handler of this file, for a signal that nobody else sends.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = take_a_connection as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &action, ptr::null_mut()), 0);
+    }
+    let (process, target) = (rustix::process::getpid(), rustix::thread::gettid());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let shooter = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                // SAFETY: a signal that is handled, to a thread that waits for this one.
+                unsafe {
+                    let (process, target) = (process.as_raw_nonzero(), target.as_raw_nonzero());
+                    libc::syscall(libc::SYS_tgkill, process, target, libc::SIGUSR2)
+                };
+                std::thread::sleep(Duration::from_micros(30));
+            }
+        }
+    });
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap();
+    let server = greenroom::spawn(move || {
+        while ASKED.load(Ordering::Relaxed) < 200 {
+            drop(busy.accept().unwrap());
+        }
+    });
+    let client = greenroom::spawn(move || while TcpStream::connect(address).is_ok() {});
+    server.join().unwrap();
+    client.join().unwrap();
+    is_over.store(true, Ordering::Relaxed);
+    shooter.join().unwrap();
 }
