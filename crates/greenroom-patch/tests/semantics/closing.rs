@@ -92,6 +92,24 @@ fn a_wait_goes_on_while_other_numbers_are_closed() {
     });
 }
 
+#[test]
+fn a_wait_goes_on_while_its_number_is_closed_in_vain() {
+    equal(|stage| {
+        let (one, other) = pair(Kind::Unix);
+        let (one, other) = (stage.keep(one), stage.keep(other));
+        stage.actor("reader", move |it| {
+            it.step(1);
+            it.recv(one, 8, 0);
+        });
+        stage.actor("other", move |it| {
+            it.while_waiting(1);
+            raw::close_in_vain(it, one);
+            nap();
+            it.write(other, b"four");
+        });
+    });
+}
+
 /// Hubs that hear of closed fds know each other, by a lock whose system call fails in one of some thousand races.
 #[test]
 fn the_first_waits_of_many_hubs_at_once_leave_errno_alone() {

@@ -210,6 +210,19 @@ pub(crate) fn close_many(it: &mut Actor) {
     }
 }
 
+/// Calls that would close a number if they were not refused.
+pub(crate) fn close_in_vain(it: &mut Actor, fd: RawFd) {
+    let number = fd.cast_unsigned();
+    // SAFETY: nothing is closed.
+    unsafe {
+        it.call("dup2 of nothing", || libc::dup2(-1, fd));
+        it.call("dup3 of nothing", || libc::dup3(-1, fd, 0));
+        it.call("dup3 with a flag", || libc::dup3(0, fd, 0x40));
+        it.call("close_range with a flag", || libc::close_range(number, number, 0x40));
+        it.call("close_range the wrong way", || libc::close_range(number, number - 1, 0));
+    }
+}
+
 /// Each call on a number that is nobody's.
 pub(crate) fn wrong_number(it: &mut Actor, fd: RawFd) {
     it.recv(fd, 8, 0);
