@@ -8,9 +8,15 @@ use std::{
         Arc,
         atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use crate::pattern::Random;
+use greenroom::with_timeout;
+
+use crate::{
+    pattern::Random,
+    raw::{Answer, give_way, nap},
+};
 
 /// Where somebody plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,12 @@ pub(crate) enum Deed {
     Wait,
 }
 
+/// What came of a call that perhaps had a limit.
+pub(crate) struct Limited {
+    pub(crate) answer: Answer,
+    pub(crate) is_limited: bool,
+}
+
 /// One of the cast.
 #[derive(Clone)]
 pub(crate) struct Actor {
@@ -121,14 +133,25 @@ impl Actor {
         choices[self.below(choices.len())]
     }
 
+    /// Makes a call that may wait. On a green thread it has a limit of time now and then, and fails with
+    /// `ETIMEDOUT` if that is over; `is_limited` says so.
+    pub(crate) fn perhaps_limited(&mut self, call: impl FnOnce() -> Answer) -> Limited {
+        if self.place() == Place::Os || self.below(6) != 0 {
+            return Limited { answer: call(), is_limited: false };
+        }
+        let limit = Duration::from_micros(self.below(1500) as u64);
+        let answer = with_timeout(limit, call).expect("a call of libc's is not unwound");
+        Limited { answer, is_limited: true }
+    }
+
     /// Lets a little time pass, or none.
     pub(crate) fn dawdle(&mut self) {
         match self.below(12) {
             0 => {
                 self.does(Deed::Nap, -1);
-                crate::raw::nap(1 + self.random.below(300));
+                nap(1 + self.random.below(300));
             }
-            1 | 2 => crate::raw::give_way(),
+            1 | 2 => give_way(),
             _ => {}
         }
     }

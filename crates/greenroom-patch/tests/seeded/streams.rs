@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    calls::{Actor, Deed},
+    calls::{Actor, Deed, Limited},
     raw::{self, Asking, For, Reading, Writing},
     stage::Stage,
 };
@@ -183,26 +183,28 @@ pub(crate) fn write_all(
         let most = 1 + (actor.below(CALL_MAX) >> actor.below(18));
         let bytes = content.from(done, most.min(length - done));
         let by_file = is_socket && actor.below(8) == 0;
-        let answer = if by_file {
+        let Limited { answer, is_limited } = if by_file {
             // What stands before it in the file is not to be sent.
             let file = raw::new_file(&[&[0; 3][..], &bytes].concat());
             actor.does(Deed::Write, fd);
-            let answer = raw::send_file(fd, file, 3, bytes.len());
+            let sent = actor.perhaps_limited(|| raw::send_file(fd, file, 3, bytes.len()));
             assert_eq!(raw::close(file), Ok(0));
-            answer
+            sent
         } else {
             let how = actor.one_of(ways);
             actor.does(Deed::Write, fd);
-            raw::write(how, fd, &bytes)
+            actor.perhaps_limited(|| raw::write(how, fd, &bytes))
         };
         match answer {
             Ok(count) => {
                 assert!(count > 0 && count <= bytes.len(), "{count} of {}", bytes.len());
                 let is_whole = count == bytes.len();
-                assert!(is_whole || manner != Manner::Blocking, "{count} of {}", bytes.len());
+                let may_be_short = is_limited || manner != Manner::Blocking;
+                assert!(is_whole || may_be_short, "{count} of {}", bytes.len());
                 done += count;
             }
             Err(libc::EAGAIN) => manner.again(actor, fd, For::Writing),
+            Err(libc::ETIMEDOUT) if is_limited => {}
             Err(errno) => panic!("a write at {done} fails with {errno}"),
         }
         actor.came_to(done);
@@ -238,15 +240,19 @@ pub(crate) fn read_all(
         }
         let how = actor.one_of(ways);
         actor.does(Deed::Read, fd);
-        match raw::read(how, fd, &mut bytes) {
+        let Limited { answer, is_limited } =
+            actor.perhaps_limited(|| raw::read(how, fd, &mut bytes));
+        match answer {
             Ok(0) => break,
             Ok(count) => {
                 content.check(done, &bytes[..count]);
                 done += count;
                 let is_full = count == most || done == length;
-                assert!(!how.fills() || is_full || manner != Manner::Blocking, "{count} of {most}");
+                let may_be_short = !how.fills() || is_limited || manner != Manner::Blocking;
+                assert!(is_full || may_be_short, "{count} of {most}");
             }
             Err(libc::EAGAIN) => manner.again(actor, fd, For::Reading),
+            Err(libc::ETIMEDOUT) if is_limited => {}
             Err(errno) => panic!("a read at {done} fails with {errno}"),
         }
         actor.came_to(done);
