@@ -1,6 +1,6 @@
 //! Every interleaving of those who wait for what OS threads share, and of those who call them.
 //!
-//! Compiles the rules of semaphores, mutexes, events and channels themselves against loom's lock
+//! Compiles the rules of semaphores, mutexes, events, channels and closings themselves against loom's lock
 //! and a modelled wait. Knows nothing of hubs: a wait ends when its bell is rung, when its time is
 //! over, which is at any moment, or when its waiter is killed, which is too.
 
@@ -15,10 +15,50 @@ mod lock {
 }
 
 mod sync {
+    pub(crate) use loom::sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    };
+
     pub(crate) mod channel {
         pub(crate) use crate::error::{TryRecvError, TrySendError};
     }
 }
+
+mod poller {
+    use loom::sync::{Condvar, Mutex};
+
+    /// What wakes a hub that sleeps, in place of the kernel's.
+    #[derive(Debug)]
+    pub(crate) struct Bell {
+        rung: Mutex<bool>,
+        heard: Condvar,
+    }
+
+    impl Bell {
+        pub(crate) fn new() -> Bell {
+            Bell { rung: Mutex::new(false), heard: Condvar::new() }
+        }
+
+        pub(crate) fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.heard.notify_one();
+        }
+
+        pub(crate) fn wait(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !*rung {
+                rung = self.heard.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+}
+
+#[path = "loom/closings.rs"]
+mod closings;
+#[path = "../../greenroom-hub/src/mailbox.rs"]
+mod mailbox;
 
 #[path = "../src/sync/channel/error.rs"]
 mod error;

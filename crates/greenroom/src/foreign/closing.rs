@@ -6,14 +6,16 @@
 //!
 //! A handler of a signal may close something too, in the midst of this very code: see [`Held`].
 
+mod shared;
+mod word;
+
 use std::{
     cell::Cell,
-    collections::BTreeSet,
     ops::{Deref, DerefMut, RangeInclusive},
     os::fd::RawFd,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence},
+        atomic::{AtomicU32, Ordering, compiler_fence},
     },
 };
 
@@ -23,6 +25,7 @@ use crate::{
     hub::local::{Local, existing},
     thread::errno::{Errno, ErrnoPlace},
 };
+use word::{Heard, Ring, Told};
 
 /// How many waits there are for fds whose number leaves this remainder. Whoever closes an fd looks
 /// here first, and mostly that is all.
@@ -30,41 +33,12 @@ static WAITS: [AtomicU32; SLOTS] = [const { AtomicU32::new(0) }; SLOTS];
 const SLOTS: usize = 4096;
 
 /// Closed fds, for one hub to hear of.
-#[derive(Debug)]
-pub(crate) struct Closings {
-    has_news: AtomicBool,
-    news: Mutex<News>,
-}
+pub(crate) type Closings = word::Closings<Mailbox>;
 
-impl Closings {
-    fn new() -> Closings {
-        let news = News { closed: Vec::with_capacity(CLOSED_USUAL), ..News::default() };
-        Closings { has_news: AtomicBool::new(false), news: Mutex::new(news) }
+impl Ring for Mailbox {
+    fn ring(&self) {
+        Mailbox::ring(self);
     }
-}
-
-/// So many closings a hub may not have heard of yet before whoever closes must allocate.
-const CLOSED_USUAL: usize = 64;
-
-#[derive(Debug, Default)]
-struct News {
-    closed: Vec<(RangeInclusive<RawFd>, Told)>,
-    /// Fds that are waited for by way of another one, and that one.
-    members: BTreeSet<(RawFd, RawFd)>,
-    /// How many waits of the hub's there are.
-    waits: usize,
-    /// There while there are any: a hub that others can reach does not believe in a deadlock.
-    mailbox: Option<Mailbox>,
-}
-
-/// When word was sent of a closing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    /// Whoever waits then waits for the file that goes.
-    Before,
-    /// Whoever waits then may wait for the next file of that number, or have begun when the first word was
-    /// under way: the kernel knows.
-    After,
 }
 
 /// The hubs of one process that were waited on in foreign code.
@@ -131,25 +105,14 @@ impl Awaited {
         let (_, closings) = place.as_ref().expect("it was made a moment ago");
         let closings = Arc::clone(closings);
         drop(place);
-        let mut news = lock(&closings.news);
-        news.waits += 1;
-        if news.mailbox.is_none() {
-            news.mailbox = Some(local.hub.borrow().mailbox());
-        }
-        drop(news);
-        slot(fd).fetch_add(1, Ordering::SeqCst);
+        closings.begin(&WAITS, fd, || local.hub.borrow().mailbox());
         Awaited { fd, closings }
     }
 
     /// Each member stands for the set: closing it ends the wait for that.
     pub(super) fn members<'a>(&self, members: &'a [RawFd]) -> AwaitedMembers<'a> {
         let closings = Arc::clone(&self.closings);
-        let mut news = lock(&closings.news);
-        for &member in members {
-            slot(member).fetch_add(1, Ordering::SeqCst);
-            news.members.insert((member, self.fd));
-        }
-        drop(news);
+        closings.begin_members(&WAITS, self.fd, members);
         AwaitedMembers { set: self.fd, members, closings }
     }
 }
@@ -164,22 +127,13 @@ pub(super) struct AwaitedMembers<'a> {
 
 impl Drop for AwaitedMembers<'_> {
     fn drop(&mut self) {
-        let mut news = lock(&self.closings.news);
-        for &member in self.members {
-            slot(member).fetch_sub(1, Ordering::SeqCst);
-            news.members.remove(&(member, self.set));
-        }
+        self.closings.end_members(&WAITS, self.set, self.members);
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        slot(self.fd).fetch_sub(1, Ordering::SeqCst);
-        let mut news = lock(&self.closings.news);
-        news.waits -= 1;
-        if news.waits == 0 {
-            news.mailbox = None;
-        }
+        self.closings.end(&WAITS, self.fd);
     }
 }
 
@@ -215,9 +169,7 @@ impl Drop for Closing {
 
 /// Whether anybody may wait in foreign code for one of these fds.
 pub fn is_awaited(fds: &RangeInclusive<RawFd>) -> bool {
-    let (&first, &last) = (fds.start().max(&0), fds.end());
-    let count = (i64::from(last) - i64::from(first) + 1).clamp(0, SLOTS as i64);
-    (0..count).any(|n| slot(first.wrapping_add(n as RawFd)).load(Ordering::SeqCst) > 0)
+    word::is_awaited(&WAITS, fds)
 }
 
 #[cold]
@@ -228,13 +180,7 @@ fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
     }
     let all = lock(&hubs.all);
     for closings in all.iter() {
-        let mut news = lock(&closings.news);
-        if news.mailbox.is_none() {
-            continue;
-        }
-        news.closed.push((fds.clone(), told));
-        closings.has_news.store(true, Ordering::SeqCst);
-        news.mailbox.iter().for_each(Mailbox::ring);
+        closings.tell(fds, told);
     }
     drop(all);
     // Those of this OS thread hear it before the number can mean another file; but what they do then, a handler of
@@ -248,24 +194,14 @@ fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
 pub(crate) fn hear(local: &Local) {
     let Ok(place) = local.closings.try_borrow() else { return };
     let Some((_, closings)) = place.as_ref() else { return };
-    if !closings.has_news.load(Ordering::SeqCst) {
+    if !closings.has_news() {
         return;
     }
     let Ok(mut hub) = local.hub.try_borrow_mut() else { return };
     if hub.is_parents() {
         return;
     }
-    closings.has_news.store(false, Ordering::SeqCst);
-    let mut news = lock(&closings.news);
-    let closed: Vec<_> = news.closed.drain(..).collect();
-    let within =
-        |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
-    let sets: Vec<RawFd> = closed
-        .iter()
-        .filter(|(fds, _)| !fds.is_empty())
-        .flat_map(|(fds, _)| news.members.range(within(fds)).map(|&(_, set)| set))
-        .collect();
-    drop(news);
+    let Heard { closed, sets } = closings.take_news();
     for set in sets {
         hub.notify_close(set);
     }
@@ -275,10 +211,6 @@ pub(crate) fn hear(local: &Local) {
             Told::After => hub.notify_perhaps_closed(&fds),
         }
     }
-}
-
-fn slot(fd: RawFd) -> &'static AtomicU32 {
-    &WAITS[fd.cast_unsigned() as usize % SLOTS]
 }
 
 thread_local! {

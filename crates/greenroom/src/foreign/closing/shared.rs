@@ -1,0 +1,10 @@
+//! What words of closing cross OS threads by, named in one place.
+//!
+//! The model checker compiles `word.rs` against loom's versions of the same names. Knows nothing of what is
+//! shared.
+
+pub(super) use super::lock;
+pub(super) use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering, fence},
+};

@@ -1,0 +1,151 @@
+//! Word of a closing, from any OS thread to the waits of one hub.
+//!
+//! Two words are sent of each closing, one before it and one after it, each only if somebody waits. Who waits
+//! before the first word hears of it by that. Who begins to wait in between is found by the second:
+//! first a wait is counted, then the kernel is asked to watch the fd; and first the fd is closed, then the count is
+//! looked at. So either the count is seen, or the kernel watches the next file of that number, or none. What the second word
+//! is about, the kernel is asked. Knows neither hubs nor calls.
+
+use std::{collections::BTreeSet, ops::RangeInclusive, os::fd::RawFd};
+
+use super::shared::{AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
+
+/// Has a hub take a turn.
+pub(crate) trait Ring {
+    fn ring(&self);
+}
+
+/// How many waits there are for fds whose number leaves the same remainder.
+pub(super) type Waits = [AtomicU32];
+
+fn slot(waits: &Waits, fd: RawFd) -> &AtomicU32 {
+    &waits[fd.cast_unsigned() as usize % waits.len()]
+}
+
+/// Whether anybody may wait for one of these fds.
+pub(super) fn is_awaited(waits: &Waits, fds: &RangeInclusive<RawFd>) -> bool {
+    let (&first, &last) = (fds.start().max(&0), fds.end());
+    let count = (i64::from(last) - i64::from(first) + 1).clamp(0, waits.len() as i64);
+    (0..count).any(|n| slot(waits, first.wrapping_add(n as RawFd)).load(Ordering::SeqCst) > 0)
+}
+
+/// When word was sent of a closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Whoever waits then waits for the file that goes.
+    Before,
+    /// Whoever waits then may wait for the next file of that number, or have begun when the first word was
+    /// under way: the kernel knows.
+    After,
+}
+
+/// Closed fds, for one hub to hear of by `M`.
+#[derive(Debug)]
+pub(crate) struct Closings<M> {
+    has_news: AtomicBool,
+    news: Mutex<News<M>>,
+}
+
+/// So many closings a hub may not have heard of yet before whoever closes must allocate.
+const CLOSED_USUAL: usize = 64;
+
+#[derive(Debug)]
+struct News<M> {
+    closed: Vec<(RangeInclusive<RawFd>, Told)>,
+    /// Fds that are waited for by way of another one, and that one.
+    members: BTreeSet<(RawFd, RawFd)>,
+    /// How many waits of the hub's there are.
+    waits: usize,
+    /// There while there are any: a hub that others can reach does not believe in a deadlock.
+    mailbox: Option<M>,
+}
+
+/// What a hub hears.
+pub(super) struct Heard {
+    pub(super) closed: Vec<(RangeInclusive<RawFd>, Told)>,
+    /// Sets that one of them is a member of.
+    pub(super) sets: Vec<RawFd>,
+}
+
+impl<M: Ring> Closings<M> {
+    pub(super) fn new() -> Closings<M> {
+        let news = News {
+            closed: Vec::with_capacity(CLOSED_USUAL),
+            members: BTreeSet::new(),
+            waits: 0,
+            mailbox: None,
+        };
+        Closings { has_news: AtomicBool::new(false), news: Mutex::new(news) }
+    }
+
+    /// A wait of the hub's begins. Afterwards the kernel may be asked to watch the fd.
+    pub(super) fn begin(&self, waits: &Waits, fd: RawFd, mailbox: impl FnOnce() -> M) {
+        let mut news = lock(&self.news);
+        news.waits += 1;
+        if news.mailbox.is_none() {
+            news.mailbox = Some(mailbox());
+        }
+        drop(news);
+        slot(waits, fd).fetch_add(1, Ordering::SeqCst);
+        // The kernel's look at the fd comes after it.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn end(&self, waits: &Waits, fd: RawFd) {
+        slot(waits, fd).fetch_sub(1, Ordering::SeqCst);
+        let mut news = lock(&self.news);
+        news.waits -= 1;
+        if news.waits == 0 {
+            news.mailbox = None;
+        }
+    }
+
+    /// Each member stands for the set, for which a wait has begun: closing it ends the wait for that.
+    pub(super) fn begin_members(&self, waits: &Waits, set: RawFd, members: &[RawFd]) {
+        let mut news = lock(&self.news);
+        for &member in members {
+            slot(waits, member).fetch_add(1, Ordering::SeqCst);
+            news.members.insert((member, set));
+        }
+    }
+
+    pub(super) fn end_members(&self, waits: &Waits, set: RawFd, members: &[RawFd]) {
+        let mut news = lock(&self.news);
+        for &member in members {
+            slot(waits, member).fetch_sub(1, Ordering::SeqCst);
+            news.members.remove(&(member, set));
+        }
+    }
+
+    /// Sends word, if the hub waits for anything.
+    pub(super) fn tell(&self, fds: &RangeInclusive<RawFd>, told: Told) {
+        let mut news = lock(&self.news);
+        if news.mailbox.is_none() {
+            return;
+        }
+        news.closed.push((fds.clone(), told));
+        self.has_news.store(true, Ordering::SeqCst);
+        news.mailbox.iter().for_each(M::ring);
+    }
+
+    /// Whether word has come since the last was taken.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn take_news(&self) -> Heard {
+        // First the flag: word that comes in between is taken now, and looked for in vain later.
+        self.has_news.store(false, Ordering::SeqCst);
+        let mut news = lock(&self.news);
+        let closed: Vec<_> = news.closed.drain(..).collect();
+        let within =
+            |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
+        let sets = closed
+            .iter()
+            .filter(|(fds, _)| !fds.is_empty())
+            .flat_map(|(fds, _)| news.members.range(within(fds)).map(|&(_, set)| set))
+            .collect();
+        Heard { closed, sets }
+    }
+}
