@@ -17,7 +17,7 @@ use std::{
 use greenroom::{
     Elapsed, Instant,
     foreign::{Here, Stop, about_to_close, is_awaited, no_switch},
-    hub,
+    hub::{self, Backend},
     io::Interest,
     sleep, spawn, testing, with_timeout, yield_now,
 };
@@ -225,6 +225,51 @@ fn who_waits_hears_of_the_closing_on_whatever_os_thread_that_is() {
             assert!(!is_awaited(&(fd..=fd)));
             drop(here_end);
         });
+    }
+}
+
+#[test]
+fn a_closing_elsewhere_is_heard_of_by_one_whose_fd_has_just_become_ready() {
+    testing::run(|| {
+        let ((one, mut to_one), (two, mut to_two)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let (first, second) = (one.as_raw_fd(), two.as_raw_fd());
+        // Woken in one turn, in this order: the hub has no turn in between, in which it would hear.
+        let closes = spawn(move || {
+            here().wait(first, Interest::Read, None).unwrap();
+            thread::spawn(move || drop(about_to_close(second..=second))).join().unwrap();
+        });
+        let waits = spawn(move || here().wait(second, Interest::Read, None));
+        testing::wait_all_parked();
+        to_one.write_all(b"!").unwrap();
+        to_two.write_all(b"!").unwrap();
+        closes.join().unwrap();
+        assert_eq!(waits.join().unwrap(), Err(Stop::Closed));
+        drop((one, two));
+    });
+}
+
+#[test]
+fn who_begins_to_wait_while_a_file_is_being_closed_hears_of_it_if_it_was_closed() {
+    for (backend, is_closed) in Backend::ALL.into_iter().flat_map(|b| [(b, true), (b, false)]) {
+        thread::spawn(move || {
+            hub::use_hub(backend).unwrap();
+            let (here_end, mut there) = UnixStream::pair().unwrap();
+            let fd = here_end.as_raw_fd();
+            let closing = about_to_close(fd..=fd);
+            let waiting = spawn(move || here().wait(fd, Interest::Read, None));
+            yield_now();
+            let kept = Some(here_end).filter(|_| !is_closed);
+            drop(closing);
+            if kept.is_some() {
+                yield_now();
+                there.write_all(b"!").unwrap();
+            }
+            let expected = if is_closed { Err(Stop::Closed) } else { Ok(()) };
+            assert_eq!(waiting.join().unwrap(), expected, "on {backend}");
+        })
+        .join()
+        .unwrap();
     }
 }
 
