@@ -259,7 +259,7 @@ fn who_begins_to_wait_while_a_file_is_being_closed_hears_of_it_if_it_was_closed(
             let closing = about_to_close(fd..=fd);
             let waiting = spawn(move || here().wait(fd, Interest::Read, None));
             yield_now();
-            let kept = (!is_closed).then_some(here_end);
+            let kept = Some(here_end).filter(|_| !is_closed);
             drop(closing);
             if kept.is_some() {
                 yield_now();
