@@ -58,8 +58,10 @@ impl Mailbox {
         self.ring();
     }
 
-    /// Has the hub take a turn, if it sleeps, and end none of its waits: for news that the embedder
-    /// keeps elsewhere.
+    /// Has the hub take a turn, and end none of its waits: for news that the embedder keeps elsewhere.
+    ///
+    /// The embedder is to look for them between [`Hub::prepare`](crate::Hub::prepare), which answers the ring, and
+    /// [`Hub::wait`](crate::Hub::wait), which does not sleep if one has come since.
     pub fn ring(&self) {
         if self.shared.state.swap(LETTERS, Ordering::AcqRel) == ASLEEP {
             self.shared.bell.ring();

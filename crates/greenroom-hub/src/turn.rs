@@ -59,7 +59,8 @@ pub enum Outcome {
 }
 
 impl<W: Waiter> Hub<W> {
-    /// Begins a turn: moves whoever is due into the ready queue, without asking the kernel.
+    /// Begins a turn: moves whoever is due into the ready queue, without asking the kernel. News for which the
+    /// mailbox was [rung](crate::Mailbox::ring) are to be looked for after it.
     pub fn prepare(&mut self) {
         self.turns += 1;
         self.notice_fork();

@@ -99,9 +99,10 @@ fn run_ready(local: &Local) -> bool {
 
 /// Collects whoever is due or ready; sleeps if that is nobody.
 fn turn(local: &Local, holders: Option<AskHolders<'_>>) {
-    foreign::hear(local);
     local.blocked_signals.settle();
     local.hub.borrow_mut().prepare();
+    // After the letters were opened, which takes back the ring that came with the news.
+    foreign::hear(local);
     let outcome = idle_chores(local).and_then(|()| local.hub.borrow_mut().wait());
     match outcome {
         Ok(Outcome::Continue) => {}

@@ -116,18 +116,29 @@ impl Hub {
 
     /// Turns until the wait has ended. If it never does, loom finds a deadlock.
     fn run(&mut self) {
-        loop {
+        while self.watched.is_some() {
+            open_letters(&mut self.inbox);
             self.hear();
-            if self.watched.is_none() {
-                return;
-            }
-            if self.inbox.has_letters() {
-                self.inbox.take(&mut Vec::new());
-            } else if self.inbox.fall_asleep() {
-                self.inbox.bell().wait();
-                self.inbox.wake_up();
+            if self.watched.is_some() {
+                sleep(&self.inbox);
             }
         }
+    }
+}
+
+// One turn, in the order of the loop's own. To open the letters takes back the ring that came with a word, so who
+// hears of it before that, and not after, sleeps through the word.
+
+fn open_letters(inbox: &mut Inbox) {
+    if inbox.has_letters() {
+        inbox.take(&mut Vec::new());
+    }
+}
+
+fn sleep(inbox: &Inbox) {
+    if inbox.fall_asleep() {
+        inbox.bell().wait();
+        inbox.wake_up();
     }
 }
 
@@ -235,13 +246,11 @@ fn no_word_is_lost_when_another_is_taken() {
         });
         let mut heard = Vec::new();
         while heard.len() < 2 {
+            open_letters(&mut hub.inbox);
             if hub.closings().has_news() {
                 heard.extend(hub.closings().take_news().closed);
-            } else if hub.inbox.has_letters() {
-                hub.inbox.take(&mut Vec::new());
-            } else if hub.inbox.fall_asleep() {
-                hub.inbox.bell().wait();
-                hub.inbox.wake_up();
+            } else {
+                sleep(&hub.inbox);
             }
         }
         tells.into_iter().for_each(|tell| tell.join().unwrap());
@@ -253,17 +262,18 @@ fn no_word_is_lost_when_another_is_taken() {
 fn who_waits_for_a_set_hears_that_a_member_is_closed() {
     loom::model(|| {
         let world = World::new(1);
-        let inbox = Inbox::new(Bell::new());
+        let mut inbox = Inbox::new(Bell::new());
         let hub = &world.hubs[0];
         hub.begin(&world.waits, SET, || inbox.mailbox());
         hub.begin_members(&world.waits, SET, &[FD]);
         let closed = Arc::clone(&world);
         let closer = thread::spawn(move || closed.close(None));
-        while !hub.has_news() {
-            if inbox.fall_asleep() {
-                inbox.bell().wait();
-                inbox.wake_up();
+        loop {
+            open_letters(&mut inbox);
+            if hub.has_news() {
+                break;
             }
+            sleep(&inbox);
         }
         assert_eq!(hub.take_news().sets.first(), Some(&SET));
         closer.join().unwrap();
