@@ -89,8 +89,9 @@ fn look_up<T: Send + 'static>(
     match catch_unwind(AssertUnwindSafe(|| here.offload(&"a name lookup", job))) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Stop::Unwinding)) => Err(Missed::Unwinding),
+        // It has panicked over a setting that is no number, and said so.
+        Ok(Err(Stop::NoHelper)) | Err(_) => Err(Missed::NoHelper),
         Ok(Err(stop)) => Err(Missed::Stopped(wait::errno(stop))),
-        Err(_) => Err(Missed::NoHelper),
     }
 }
 

@@ -45,7 +45,7 @@ use greenroom_hub::{Interest, ListenError, Wake};
 use crate::{
     debug::say,
     hub::local::{Local, existing},
-    offload,
+    offload::{self, Missed},
     thread::{
         Control, control, current,
         errno::Errno,
@@ -104,6 +104,8 @@ pub enum Stop {
     Forked,
     /// The kernel refuses to watch the fd, with this `errno`.
     Refused(i32),
+    /// There is no helper OS thread to do the work, and none can be started.
+    NoHelper,
 }
 
 impl From<Refusal> for Stop {
@@ -192,7 +194,7 @@ impl Here {
     ///
     /// # Errors
     ///
-    /// [`Stop`] says why; all of its kinds but [`Forked`](Stop::Forked) occur. [`Stop::Refused`] with
+    /// [`Stop`] says why; all of its kinds but [`Forked`](Stop::Forked) and [`NoHelper`](Stop::NoHelper) occur. [`Stop::Refused`] with
     /// `EPERM` is a file that never makes anyone wait.
     pub fn wait(
         self,
@@ -275,24 +277,26 @@ impl Here {
     ///
     /// [`Stop::Killed`] or [`Stop::TimeIsOver`]: the work goes on, and what it returns is dropped
     /// on the helper. [`Stop::Forked`] in a forked child, whose parent had the helpers.
-    /// [`Stop::Unwinding`] before it has begun.
+    /// [`Stop::Unwinding`] before it has begun, and [`Stop::NoHelper`] if no helper can be started: `f` is
+    /// dropped then.
     ///
     /// # Panics
     ///
-    /// With what `f` panics with; and as `offload` does if no helper can be started.
+    /// With what `f` panics with; and if `GREENROOM_OFFLOAD_THREADS` is no number from 1 up.
     pub fn offload<F, T>(self, what: &'static &'static str, f: F) -> Result<T, Stop>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         let _errno = Errno::keep(&self.local().errno);
-        match offload::offload_or_refused(what, f) {
-            Ok(Some(value)) => {
+        match offload::offload_or_missed(what, f) {
+            Ok(value) => {
                 self.went_on();
                 Ok(value)
             }
-            Ok(None) => Err(Stop::Forked),
-            Err(refusal) => Err(self.refused(refusal)),
+            Err(Missed::Forked) => Err(Stop::Forked),
+            Err(Missed::NoHelper) => Err(Stop::NoHelper),
+            Err(Missed::Refused(refusal)) => Err(self.refused(refusal)),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     thread::{Result as Outcome, panicking},
@@ -72,7 +73,11 @@ where
     }
     let slot = Slot::default();
     let result = Arc::clone(&slot);
-    let wake = park::until_posted(Blocked::Offload(what), None, |id| submit(f, result, id));
+    let wake = park::until_posted(Blocked::Offload(what), None, |id| {
+        if let Err(error) = submit(f, result, id) {
+            panic!("no helper OS thread can be started: {error}");
+        }
+    });
     match wake {
         Ok(Wake::Called) => {}
         Ok(Wake::Orphaned) => panic!("{what} was lost: the process forked, without its helpers"),
@@ -82,11 +87,19 @@ where
     outcome(&slot)
 }
 
-/// [`offload_named`] beneath frames that cannot be unwound. `None` if the process forked meanwhile.
-pub(crate) fn offload_or_refused<F, T>(
-    what: &'static &'static str,
-    f: F,
-) -> Result<Option<T>, Refusal>
+/// Why offloaded work has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// The waiter is to be stopped.
+    Refused(Refusal),
+    /// The process forked meanwhile.
+    Forked,
+    /// There is no helper, and none can be started.
+    NoHelper,
+}
+
+/// [`offload_named`] beneath frames that cannot be unwound.
+pub(crate) fn offload_or_missed<F, T>(what: &'static &'static str, f: F) -> Result<T, Missed>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -94,15 +107,31 @@ where
     let slot = Slot::default();
     let result = Arc::clone(&slot);
     let blocked = Blocked::Offload(what);
-    let wake = park::until_posted_or_refused(blocked, None, |id| submit(f, result, id))?;
-    Ok((wake == Wake::Called).then(|| outcome(&slot)))
+    let mut submitted = Ok(());
+    let wake = park::until_posted_or_refused(blocked, None, |id| {
+        submitted = submit(f, result, id);
+        if submitted.is_err() {
+            // Nobody else will: the wait was announced.
+            local().hub.borrow().mailbox().wake(id);
+        }
+    });
+    match wake {
+        Err(refusal) => Err(Missed::Refused(refusal)),
+        Ok(_) if submitted.is_err() => Err(Missed::NoHelper),
+        Ok(Wake::Called) => Ok(outcome(&slot)),
+        Ok(_) => Err(Missed::Forked),
+    }
 }
 
 /// Where a helper leaves what came out.
 type Slot<T> = Arc<Mutex<Option<Outcome<T>>>>;
 
 /// Has `f` done, and the waiter of `id` woken then.
-fn submit<F, T>(f: F, result: Slot<T>, id: WakeId)
+///
+/// # Errors
+///
+/// If there is no helper, and none can be started. `f` is dropped then.
+fn submit<F, T>(f: F, result: Slot<T>, id: WakeId) -> io::Result<()>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -114,7 +143,7 @@ where
         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         drop(result);
         mailbox.wake(id);
-    }));
+    }))
 }
 
 fn outcome<T>(slot: &Slot<T>) -> T {
@@ -175,15 +204,15 @@ impl Helpers {
         }
     }
 
-    fn submit(&'static self, job: Job) {
+    fn submit(&'static self, job: Job) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
             self.work_came.notify_one();
-            return;
+            return Ok(());
         }
         if state.threads == self.threads_max {
-            return;
+            return Ok(());
         }
         let started =
             std::thread::Builder::new().name("greenroom-offload".into()).spawn(move || self.work());
@@ -196,9 +225,10 @@ impl Helpers {
                 drop(state);
                 // What it owns is not ours: dropped, it may offload.
                 drop(job);
-                panic!("no helper OS thread can be started: {error}");
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     fn work(&self) {

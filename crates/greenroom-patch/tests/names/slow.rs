@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     net::ToSocketAddrs,
+    panic, process,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,10 +15,14 @@ use crate::{
     alike::alike,
     case::{Case, PLAIN},
     libc_calls::{BEFORE, Question, addresses, alive_lists, entry, errno, filled, names, storage},
+    raw::forget_call,
 };
 
 /// As long as each lookup takes.
 const LOOKUP: Duration = Duration::from_millis(600);
+
+/// What `h_errno` says then.
+const TRY_AGAIN: i32 = 2;
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -142,6 +147,25 @@ pub(crate) const CASES: &[Case] = &[
                 });
                 assert_eq!(waiter.join().unwrap(), libc::ETIMEDOUT);
             }
+        },
+        ..SLOWLY
+    },
+    Case {
+        name: "slow::without_a_helper_os_thread_a_lookup_may_go_well_another_time",
+        play: || {
+            // Whatever panics ends the process, as in a program that is built with `panic=abort`.
+            panic::set_hook(Box::new(|_| process::abort()));
+            greenroom::hub::get();
+            forget_call(libc::SYS_clone3);
+            forget_call(libc::SYS_clone);
+            let asked = spawn(|| {
+                let host = addresses(Some(c"slow"), None, None);
+                (host, entry(Question::Name(c"slow")), filled(Question::Name(c"slow"), 0, 1024))
+            });
+            let (host, entry, filled) = asked.join().unwrap();
+            assert_eq!(host, Err((libc::EAI_AGAIN, 0)));
+            assert_eq!(entry, Err((TRY_AGAIN, 0)));
+            assert_eq!((filled.answer, filled.h_errno), (libc::EAGAIN, TRY_AGAIN));
         },
         ..SLOWLY
     },

@@ -3,12 +3,16 @@
 use std::{
     fs::File,
     os::unix::net::UnixStream,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use greenroom::{
     JoinHandle,
+    foreign::{Here, Stop},
     hub::{self, Backend},
     hubs,
     io::Interest,
@@ -101,6 +105,23 @@ pub(crate) const CASES: &[Case] = &[
             "the work was dropped, and could ask for help: Err(",
             "no helper OS thread can be started: ",
         ],
+        ..PLAIN
+    },
+    Case {
+        name: "limits::without_address_space_offloading_beneath_foreign_frames_is_an_error",
+        play: || {
+            std::panic::set_hook(Box::new(|_| std::process::abort()));
+            hub::get();
+            let waiter = spawn(|| {
+                limit_address_space(1 << 20);
+                let here = Here::get().expect("this is a green thread");
+                let owned = Arc::new(());
+                let given = Arc::clone(&owned);
+                let refused = here.offload(&"work", move || drop(given)).unwrap_err();
+                (refused, Arc::strong_count(&owned))
+            });
+            assert_eq!(waiter.join().unwrap(), (Stop::NoHelper, 1));
+        },
         ..PLAIN
     },
     Case {
