@@ -23,6 +23,7 @@ use rustix::{
             Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type,
         },
     },
+    termios::isatty,
 };
 
 use crate::raw::{Errno, Result};
@@ -40,6 +41,11 @@ fn borrow<'a>(fd: RawFd) -> Result<BorrowedFd<'a>> {
 /// its siblings would find taken, or worse, open.
 pub(crate) fn is_standard(fd: RawFd) -> bool {
     (0..=2).contains(&fd)
+}
+
+/// Whether whoever waits for this fd keeps the OS thread: it is standard, or a terminal.
+pub(crate) fn never_switches(fd: RawFd) -> bool {
+    is_standard(fd) || borrow(fd).is_ok_and(isatty)
 }
 
 /// Whether a file can make anyone wait, and epoll can tell when it does not any more: pipes, sockets, and what

@@ -43,8 +43,8 @@
 //! A blocking call stays one, to the letter: a send to a stream takes all bytes, `MSG_WAITALL` fills, `SO_RCVTIMEO` and
 //! `SO_SNDTIMEO` are honoured, `errno` is touched only by a failure, and who made an fd non-blocking hears "would
 //! block" at once. The mode of a file is not touched by calls that move data. Standard input, output and error,
-//! regular files, terminals and other devices never let others run: std and others hold locks of the OS thread, or
-//! worse, while they use them.
+//! regular files and terminals never let others run, nor do reads and writes of other devices: std and others hold locks of
+//! the OS thread, or worse, while they use them. A `poll` or `select` that asks about something else besides waits as for that.
 //!
 //! What differs by design, with the reason for each, stands at the end of [`calls`].
 //!

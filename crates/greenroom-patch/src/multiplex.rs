@@ -59,7 +59,7 @@ enum Means {
 
 /// Asks until there is an answer, or until the deadline.
 ///
-/// Passes if there are only standard input, output and error to wait for, which never switch.
+/// Passes if there are only standard input, output and error and terminals to wait for, which never switch.
 pub(crate) fn until_answered(
     here: Here,
     question: &mut impl Question,
@@ -72,7 +72,7 @@ pub(crate) fn until_answered(
     }
     let members = merged(question.members());
     question.restore();
-    if is_standard(&members) {
+    if never_switches(&members) {
         return Green::Pass;
     }
     Green::Done(until_found(here, question, &members, deadline))
@@ -81,7 +81,7 @@ pub(crate) fn until_answered(
 /// Somebody who is always answered at once gives way to others now and then, and hears then that it is to be stopped.
 fn answered(here: Here, question: &mut impl Question) -> Result<()> {
     here.count_call();
-    if !here.must_give_way() || is_standard(&merged(question.members())) {
+    if !here.must_give_way() || never_switches(&merged(question.members())) {
         return Ok(());
     }
     here.give_way().map_err(|stop| {
@@ -90,9 +90,9 @@ fn answered(here: Here, question: &mut impl Question) -> Result<()> {
     })
 }
 
-/// Whether there is nothing but what never switches.
-fn is_standard(members: &[Member]) -> bool {
-    !members.is_empty() && members.iter().all(|member| file::is_standard(member.fd))
+/// Whether there are members, and all of them never switch.
+fn never_switches(members: &[Member]) -> bool {
+    !members.is_empty() && members.iter().all(|member| file::never_switches(member.fd))
 }
 
 fn until_found(

@@ -3,6 +3,7 @@
 
 mod both;
 mod raw;
+mod terminal;
 
 mod closed;
 mod epoll;

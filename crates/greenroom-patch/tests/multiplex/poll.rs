@@ -20,6 +20,7 @@ use crate::{
         ALL_POLLS, Answer, By, Later, Nowhere, close, dup_to_own_number, later, new_set, poll,
         poll_nowhere, ppoll, ppoll_with_mask_nowhere, send_urgent, watch,
     },
+    terminal::terminal,
 };
 
 /// Nobody has a number like this.
@@ -267,6 +268,26 @@ fn standard_output_and_its_kind_never_switch() {
             || {
                 let (reader, _writer) = pipe().unwrap();
                 ask(&[(1, POLLPRI), (reader.as_raw_fd(), POLLIN)], 20)
+            },
+            (Ok(0), vec![0, 0]),
+        ),
+        (
+            "a terminal",
+            Others::Wait,
+            || {
+                let [master, terminal] = terminal();
+                let (master, terminal) = (master.as_raw_fd(), terminal.as_raw_fd());
+                ask(&[(terminal, POLLIN), (1, POLLPRI), (master, POLLIN)], 20)
+            },
+            (Ok(0), vec![0, 0, 0]),
+        ),
+        (
+            "a terminal with another",
+            Others::Run,
+            || {
+                let [_master, terminal] = terminal();
+                let (reader, _writer) = pipe().unwrap();
+                ask(&[(terminal.as_raw_fd(), POLLIN), (reader.as_raw_fd(), POLLIN)], 20)
             },
             (Ok(0), vec![0, 0]),
         ),

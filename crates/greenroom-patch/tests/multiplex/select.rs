@@ -20,6 +20,7 @@ use crate::{
         forbid_process_vm_readv, later, pselect, select, select_in_room, select_nowhere,
         select_one_set_twice, send_urgent,
     },
+    terminal::terminal,
 };
 
 /// What came of a select whose fds have other numbers in each run: which of the fds that were asked about are in
@@ -210,6 +211,15 @@ fn a_select_that_finds_nothing_ends_in_time_with_empty_sets() {
             "standard output",
             Others::Wait,
             || ask(&[1], [&[], &[], &[0]], Some(20)),
+            found(0, [&[], &[], &[]], Some(Rest::None)),
+        ),
+        (
+            "a terminal",
+            Others::Wait,
+            || {
+                let [_master, terminal] = terminal();
+                ask(&[terminal.as_raw_fd()], [&[0], &[], &[]], Some(20))
+            },
             found(0, [&[], &[], &[]], Some(Rest::None)),
         ),
         (

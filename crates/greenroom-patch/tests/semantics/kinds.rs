@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use rustix::{
     event::{EventfdFlags, eventfd},
     fs::{MemfdFlags, memfd_create},
-    pty::{OpenptFlags, openpt},
 };
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     files::{Kind, bytes, pair, set_nonblocking},
     raw,
     stage::{equal, equal_for, nap},
+    terminal::terminal,
 };
 
 #[test]
@@ -213,12 +213,7 @@ fn devices_and_folders_answer_at_once() {
 #[test]
 fn a_terminal_gives_lines_that_are_there() {
     equal(|stage| {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        rustix::pty::unlockpt(&master).expect("it is ours");
-        let name = rustix::pty::ptsname(&master, Vec::new()).expect("it has a name");
-        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
-        let terminal =
-            rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("a terminal");
+        let [master, terminal] = terminal();
         let (master, terminal) = (stage.keep(master), stage.keep(terminal));
         stage.actor("user", move |it| {
             it.write(master, b"one line\nand another\n");

@@ -17,6 +17,8 @@ mod raw;
 mod signals;
 mod stage;
 mod stops;
+#[path = "../multiplex/terminal.rs"]
+mod terminal;
 
 mod messages;
 mod sleeping;
