@@ -32,7 +32,7 @@ const CHORES: [(&str, &str); 6] = [
     ("test [--list] [STEP...]", "all checks of the README's test command, or some of them"),
     ("tidy", "the textual rules of STYLE.md"),
     ("loom", "what OS threads share, under the loom model checker"),
-    ("asan", "the fiber and green-thread tests under AddressSanitizer"),
+    ("asan", "the tests of fibers, green threads and the patch under AddressSanitizer"),
     ("soak [--seeds N] [--minutes M]", "the seeded tests with many more seeds"),
     ("bench [ARGS...]", "the scenarios beside their rivals; ARGS go to the bench program"),
 ];

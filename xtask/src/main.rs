@@ -62,7 +62,7 @@ fn perform(chore: &Chore, workspace: &Workspace) -> Outcome {
         }
         Chore::Tidy => tidy::run(workspace).map(drop),
         Chore::Loom => step::run_all("loom", &[plan::loom(workspace)], workspace),
-        Chore::Asan => step::run_all("asan", &asan::plan(workspace), workspace),
+        Chore::Asan => step::run_all("asan", &asan::plan(workspace)?, workspace),
         Chore::Soak(length) => soak::run(length, workspace),
         Chore::Bench(arguments) => bench(arguments, workspace),
     }

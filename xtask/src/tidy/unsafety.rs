@@ -29,6 +29,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("crates/greenroom/src/debug/sample.rs", "handles a signal and walks the stack it interrupts"),
     ("crates/greenroom/src/hub/end.rs", "has the C library end a hub before any thread-local"),
     ("crates/greenroom/src/hub/local.rs", "reaches the hub by a thread-local pointer"),
+    ("crates/greenroom-patch/examples/fault.rs", "reads past a block of memory on purpose"),
     ("crates/greenroom-patch/examples/cost.rs", "calls libc's functions past the patch"),
     ("crates/greenroom-patch/src/accept.rs", "stands in front of libc's functions"),
     ("crates/greenroom-patch/src/children.rs", "stands in front of libc's functions"),
