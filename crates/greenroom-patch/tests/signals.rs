@@ -36,8 +36,12 @@ static ALLOCATED_IN_HANDLER: AtomicU32 = AtomicU32::new(0);
 static WENT_WELL: AtomicU32 = AtomicU32::new(0);
 static WENT_WRONG: AtomicU32 = AtomicU32::new(0);
 
-/// An fd that handlers make and close; none if it is zero. Somebody may wait for its namesake.
-static NAMESAKE: AtomicI32 = AtomicI32::new(0);
+/// Fds that handlers make and close, each in its turn, up to the first that is zero. Somebody may wait for their
+/// namesakes.
+static NAMESAKES: [AtomicI32; NAMESAKES_MAX] = [const { AtomicI32::new(0) }; NAMESAKES_MAX];
+
+/// More closings than a hub keeps one by one until it hears of them.
+const NAMESAKES_MAX: usize = 100;
 
 /// The patch keeps count of waits by the remainder that this leaves of a number.
 const NAMESAKES_APART: c_int = 4096;
@@ -66,6 +70,23 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Zero if there is none.
+fn next_namesake() -> c_int {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) as usize % NAMESAKES_MAX;
+    match NAMESAKES[turn].load(Ordering::Relaxed) {
+        0 => NAMESAKES[0].load(Ordering::Relaxed),
+        namesake => namesake,
+    }
+}
+
+fn set_namesakes(namesakes: &[c_int]) {
+    let none = [0].iter().cycle();
+    for (place, &namesake) in NAMESAKES.iter().zip(namesakes.iter().chain(none)) {
+        place.store(namesake, Ordering::Relaxed);
+    }
+}
+
 /// Whether the calls of a handler did what they do for everybody.
 fn calls_of_handler() -> bool {
     let mut ends = [0; 2];
@@ -83,7 +104,7 @@ fn calls_of_handler() -> bool {
             && libc::poll(&raw mut question, 1, 0) == 0
             && libc::read(-1, byte.as_mut_ptr().cast(), 1) == -1
             && *libc::__errno_location() == libc::EBADF;
-        let namesake = NAMESAKE.load(Ordering::Relaxed);
+        let namesake = next_namesake();
         let closed = (namesake == 0
             || libc::dup2(ends[0], namesake) == namesake && libc::close(namesake) == 0)
             && libc::close(ends[0]) == 0
@@ -173,6 +194,34 @@ fn raise_on_green_thread(flags: c_int) {
     assert_handled(1000);
 }
 
+#[test]
+fn closings_of_handlers_of_which_nobody_has_heard_yet_take_no_memory() {
+    let _turn = begin(libc::SA_RESTART);
+    greenroom::spawn(|| {
+        let (awaited, ends): (Vec<_>, Vec<_>) =
+            (0..NAMESAKES_MAX).map(|_| UnixStream::pair().unwrap()).unzip();
+        let namesakes: Vec<_> =
+            awaited.iter().map(|awaited| awaited.as_raw_fd() + NAMESAKES_APART).collect();
+        raise_limit_of_fds(*namesakes.iter().max().unwrap());
+        let waiting: Vec<_> = awaited
+            .into_iter()
+            .map(|mut awaited| greenroom::spawn(move || awaited.read(&mut [0])))
+            .collect();
+        greenroom::yield_now();
+        set_namesakes(&namesakes);
+        // The hub takes no turn meanwhile.
+        (0..3 * NAMESAKES_MAX).for_each(|_| raise());
+        set_namesakes(&[]);
+        drop(ends);
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap().unwrap(), 0, "the awaited fd itself was not closed");
+        }
+    })
+    .join()
+    .unwrap();
+    assert_handled(3 * NAMESAKES_MAX as u32);
+}
+
 /// Signals come by a timer, so they strike in the hub's own code too, with its state borrowed.
 #[test]
 fn calls_of_a_handler_that_strikes_anywhere_go_well() {
@@ -221,7 +270,7 @@ fn busy_until(handled: u32) {
     });
     greenroom::yield_now();
     raise_limit_of_fds(namesake);
-    NAMESAKE.store(namesake, Ordering::Relaxed);
+    set_namesakes(&[namesake]);
     while WENT_WELL.load(Ordering::Relaxed) + WENT_WRONG.load(Ordering::Relaxed) < handled {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let writer = greenroom::spawn(move || {
@@ -243,7 +292,7 @@ fn busy_until(handled: u32) {
     }
     drop(end);
     waiting.join().unwrap();
-    NAMESAKE.store(0, Ordering::Relaxed);
+    set_namesakes(&[]);
     assert_eq!(*total.borrow() % (199 * 100 * 100), 0);
 }
 

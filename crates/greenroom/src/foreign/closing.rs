@@ -25,7 +25,7 @@ use crate::{
     hub::local::{Local, existing},
     thread::errno::{Errno, ErrnoPlace},
 };
-use word::{Heard, Ring, Told};
+use word::{Heard, Ring, Told, Words};
 
 /// How many waits there are for fds whose number leaves this remainder. Whoever closes an fd looks
 /// here first, and mostly that is all.
@@ -217,10 +217,10 @@ thread_local! {
     /// How many locks of this file the OS thread holds.
     static HELD: Cell<u32> = const { Cell::new(0) };
     /// What was to be told meanwhile.
-    static LATER: Cell<[Option<(RawFd, RawFd, Told)>; LATER_MAX]> = const { Cell::new([None; LATER_MAX]) };
+    static LATER: Cell<Words<LATER_MAX>> = const { Cell::new(Words::NONE) };
 }
 
-/// Handlers close no more awaited fds than that while a lock is held, which is for some nanoseconds.
+/// Closings of handlers while a lock is held, which is for some nanoseconds, one by one.
 const LATER_MAX: usize = 16;
 
 /// A lock of this file. Who finds that its OS thread holds one is a handler of a signal, which has interrupted
@@ -263,11 +263,7 @@ impl<T> Drop for Held<'_, T> {
         HELD.set(HELD.get() - 1);
         compiler_fence(Ordering::SeqCst);
         if !is_held() {
-            LATER
-                .take()
-                .into_iter()
-                .flatten()
-                .for_each(|(first, last, told)| tell(&(first..=last), told));
+            LATER.replace(Words::NONE).iter().for_each(|(fds, told)| tell(&fds, told));
         }
     }
 }
@@ -275,9 +271,7 @@ impl<T> Drop for Held<'_, T> {
 #[cold]
 fn tell_later(fds: &RangeInclusive<RawFd>, told: Told) {
     let mut later = LATER.get();
-    if let Some(place) = later.iter_mut().find(|place| place.is_none()) {
-        *place = Some((*fds.start(), *fds.end(), told));
-    }
+    later.add(fds, told);
     LATER.set(later);
 }
 
@@ -287,6 +281,56 @@ mod tests {
     use crate::{Instant, foreign::Here, foreign::Stop, spawn, yield_now};
     use greenroom_hub::Interest;
     use std::{os::fd::AsRawFd, os::unix::net::UnixStream, time::Duration};
+
+    #[test]
+    fn a_word_is_kept_once_and_where_there_is_no_room_the_last_is_for_all_numbers_in_between() {
+        let mut words = Words::<3>::NONE;
+        let words_of = |words: &Words<3>| words.iter().collect::<Vec<_>>();
+        for _ in 0..100 {
+            words.add(&(5..=5), Told::Before);
+            words.add(&(5..=5), Told::After);
+        }
+        assert_eq!(words_of(&words), [(5..=5, Told::Before), (5..=5, Told::After)]);
+        for fds in [20..=29, 7..=7, 40..=40, 8..=8] {
+            words.add(&fds, Told::Before);
+        }
+        let expected = [(5..=5, Told::Before), (5..=5, Told::After), (7..=40, Told::After)];
+        assert_eq!(words_of(&words), expected);
+    }
+
+    #[test]
+    fn more_closings_than_are_kept_one_by_one_are_heard_of_all_the_same() {
+        let (ends, _others): (Vec<_>, Vec<_>) =
+            (0..100).map(|_| UnixStream::pair().unwrap()).unzip();
+        let waiting: Vec<_> = ends
+            .iter()
+            .map(|end| {
+                let fd = end.as_raw_fd();
+                let deadline = Instant::now() + Duration::from_secs(10);
+                spawn(move || Here::get().unwrap().wait(fd, Interest::Read, Some(deadline)))
+            })
+            .collect();
+        let (kept, _other) = UnixStream::pair().unwrap();
+        let fd = kept.as_raw_fd();
+        let goes_on = spawn(move || {
+            let deadline = Instant::now() + Duration::from_millis(1);
+            Here::get().unwrap().wait(fd, Interest::Read, Some(deadline))
+        });
+        yield_now();
+        // Meanwhile the hub's OS thread is not in its loop.
+        let closer = std::thread::spawn(move || {
+            for end in ends {
+                let closing = about_to_close(end.as_raw_fd()..=end.as_raw_fd());
+                drop(end);
+                drop(closing);
+            }
+        });
+        closer.join().unwrap();
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap(), Err(Stop::Closed));
+        }
+        assert_eq!(goes_on.join().unwrap(), Err(Stop::Expired));
+    }
 
     #[test]
     fn what_is_closed_while_the_os_thread_holds_a_lock_is_told_when_it_lets_go() {

@@ -6,7 +6,7 @@
 //! looked at. So either the count is seen, or the kernel watches the next file of that number, or none. What the second word
 //! is about, the kernel is asked. Knows neither hubs nor calls.
 
-use std::{collections::BTreeSet, ops::RangeInclusive, os::fd::RawFd};
+use std::{collections::BTreeSet, mem, ops::RangeInclusive, os::fd::RawFd};
 
 use super::shared::{AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
 
@@ -39,6 +39,39 @@ pub(super) enum Told {
     After,
 }
 
+/// Closings of which nobody has heard yet. To add one allocates nothing, for a handler of a signal may have struck
+/// in the midst of the allocator.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words<const MAX: usize> {
+    words: [(RawFd, RawFd, Told); MAX],
+    count: usize,
+}
+
+impl<const MAX: usize> Words<MAX> {
+    pub(super) const NONE: Words<MAX> = Words { words: [(0, 0, Told::After); MAX], count: 0 };
+
+    /// What was said before counts for all waits that there are when it is heard, so it is not said twice. Beyond the
+    /// room there is, the last word is for all numbers from the least to the greatest, and leaves it to the kernel which
+    /// of them are closed; it has the second word for that, which comes when they are.
+    pub(super) fn add(&mut self, fds: &RangeInclusive<RawFd>, told: Told) {
+        let (first, last) = (*fds.start(), *fds.end());
+        if self.words[..self.count].contains(&(first, last, told)) {
+            return;
+        }
+        if self.count < MAX {
+            self.words[self.count] = (first, last, told);
+            self.count += 1;
+            return;
+        }
+        let widest = &mut self.words[MAX - 1];
+        *widest = (widest.0.min(first), widest.1.max(last), Told::After);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RangeInclusive<RawFd>, Told)> {
+        self.words[..self.count].iter().map(|&(first, last, told)| (first..=last, told))
+    }
+}
+
 /// Closed fds, for one hub to hear of by `M`.
 #[derive(Debug)]
 pub(crate) struct Closings<M> {
@@ -46,12 +79,12 @@ pub(crate) struct Closings<M> {
     news: Mutex<News<M>>,
 }
 
-/// So many closings a hub may not have heard of yet before whoever closes must allocate.
-const CLOSED_USUAL: usize = 64;
+/// Closings that a hub may not have heard of yet, one by one.
+const CLOSED_MAX: usize = 64;
 
 #[derive(Debug)]
 struct News<M> {
-    closed: Vec<(RangeInclusive<RawFd>, Told)>,
+    closed: Words<CLOSED_MAX>,
     /// Fds that are waited for by way of another one, and that one.
     members: BTreeSet<(RawFd, RawFd)>,
     /// How many waits of the hub's there are.
@@ -69,12 +102,7 @@ pub(super) struct Heard {
 
 impl<M: Ring> Closings<M> {
     pub(super) fn new() -> Closings<M> {
-        let news = News {
-            closed: Vec::with_capacity(CLOSED_USUAL),
-            members: BTreeSet::new(),
-            waits: 0,
-            mailbox: None,
-        };
+        let news = News { closed: Words::NONE, members: BTreeSet::new(), waits: 0, mailbox: None };
         Closings { has_news: AtomicBool::new(false), news: Mutex::new(news) }
     }
 
@@ -123,7 +151,7 @@ impl<M: Ring> Closings<M> {
         if news.mailbox.is_none() {
             return;
         }
-        news.closed.push((fds.clone(), told));
+        news.closed.add(fds, told);
         self.has_news.store(true, Ordering::SeqCst);
         news.mailbox.iter().for_each(M::ring);
     }
@@ -138,7 +166,7 @@ impl<M: Ring> Closings<M> {
         // First the flag: word that comes in between is taken now, and looked for in vain later.
         self.has_news.store(false, Ordering::SeqCst);
         let mut news = lock(&self.news);
-        let closed: Vec<_> = news.closed.drain(..).collect();
+        let closed: Vec<_> = mem::replace(&mut news.closed, Words::NONE).iter().collect();
         let within =
             |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
         let sets = closed
