@@ -21,8 +21,9 @@ use crate::{
     pattern::Random,
 };
 
-/// Longer than any play, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any play, on the slowest machine. Less than a hub's longest sleep, at whose end it would find what it was
+/// not woken for.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 const HUBS: usize = 2;
 

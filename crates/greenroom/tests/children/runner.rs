@@ -20,8 +20,9 @@ use crate::{
     case::{Case, Ends, Stderr},
 };
 
-/// A case that takes longer hangs, and is killed.
-const TIME_MAX: Duration = Duration::from_secs(60);
+/// A case that takes longer hangs, and is killed. Less than a hub's longest sleep, at whose end it would find what it was
+/// not woken for.
+const TIME_MAX: Duration = Duration::from_secs(50);
 
 /// AddressSanitizer has handlers and a signal stack of its own for what some cases are about.
 const ASAN_OPTIONS: &str = "handle_segv=0:handle_sigbus=0:handle_abort=0:use_sigaltstack=0:\
