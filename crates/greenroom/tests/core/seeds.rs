@@ -2,7 +2,14 @@
 //!
 //! Knows nothing of what is tested.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::{Duration, Instant},
+};
+
+/// Longer than any seed takes, on the slowest machine. A hub that was not woken finds what it missed at the end of its
+/// longest sleep, a minute later: so a wake-up that is lost shows as time.
+const SEED_MAX: Duration = Duration::from_secs(40);
 
 /// Runs a test with `few` seeds, or so many times as many as `GREENROOM_SOAK_SEEDS` says; if one
 /// fails, says which.
@@ -12,9 +19,12 @@ pub(crate) fn with_seeds(few: u64, test: impl Fn(u64)) {
         Err(_) => 1,
     };
     for seed in 0..few * factor {
+        let begin = Instant::now();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
             eprintln!("failed with seed {seed}");
             resume_unwind(panic);
         }
+        let took = begin.elapsed();
+        assert!(took < SEED_MAX, "seed {seed} took {took:?}: somebody was not woken");
     }
 }
