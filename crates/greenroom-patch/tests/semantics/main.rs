@@ -25,3 +25,4 @@ mod sleeping;
 mod stream_receive;
 mod stream_send;
 mod transfers;
+mod waits;
