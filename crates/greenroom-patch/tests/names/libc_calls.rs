@@ -326,10 +326,29 @@ pub(crate) fn filled(question: Question, remainder: usize, room: usize) -> Fille
 
 /// How many lists of the slow library's nobody has freed.
 pub(crate) fn alive_lists() -> c_int {
+    ask_slow_library(c"alive_lists")
+}
+
+/// Whether the last lookup of addresses was made by an OS thread with a locale of its own.
+pub(crate) fn asked_with_own_locale() -> bool {
+    ask_slow_library(c"asked_with_own_locale") != 0
+}
+
+fn ask_slow_library(function: &CStr) -> c_int {
     // SAFETY: a string of C; and what is found is a function of this type.
     unsafe {
-        let found = libc::dlsym(libc::RTLD_DEFAULT, c"alive_lists".as_ptr());
+        let found = libc::dlsym(libc::RTLD_DEFAULT, function.as_ptr());
         assert!(!found.is_null(), "the slow library is there");
         mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(found)()
+    }
+}
+
+/// Gives this OS thread a locale of its own, for good.
+pub(crate) fn take_own_locale() {
+    // SAFETY: a string of C; the locale is never freed.
+    unsafe {
+        let own = libc::newlocale(libc::LC_ALL_MASK, c"C".as_ptr(), ptr::null_mut());
+        assert!(!own.is_null(), "everybody has the locale of C");
+        libc::uselocale(own);
     }
 }

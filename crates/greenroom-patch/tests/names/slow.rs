@@ -14,7 +14,10 @@ use crate::{
     SLOW,
     alike::alike,
     case::{Case, PLAIN},
-    libc_calls::{BEFORE, Question, addresses, alive_lists, entry, errno, filled, names, storage},
+    libc_calls::{
+        BEFORE, Question, addresses, alive_lists, asked_with_own_locale, entry, errno, filled,
+        names, storage, take_own_locale,
+    },
     raw::forget_call,
 };
 
@@ -128,6 +131,20 @@ pub(crate) const CASES: &[Case] = &[
             }
             assert_eq!(alive_lists(), 0);
             addresses(Some(c"slow"), None, None).unwrap();
+        },
+        ..SLOWLY
+    },
+    Case {
+        name: "slow::what_an_os_thread_has_set_for_itself_does_not_count_for_its_green_threads",
+        play: || {
+            take_own_locale();
+            addresses(Some(c"localhost"), None, None).unwrap();
+            assert!(asked_with_own_locale());
+            spawn(|| addresses(Some(c"localhost"), None, None).unwrap()).join().unwrap();
+            assert!(!asked_with_own_locale());
+            // Numbers are not looked up.
+            spawn(|| addresses(Some(c"127.0.0.1"), None, None).unwrap()).join().unwrap();
+            assert!(asked_with_own_locale());
         },
         ..SLOWLY
     },

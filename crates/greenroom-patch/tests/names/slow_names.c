@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <locale.h>
 #include <netdb.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -16,6 +17,13 @@ static atomic_int alive;
 
 int alive_lists(void) {
     return alive;
+}
+
+static atomic_int had_own_locale;
+
+/* Whether whoever made the last lookup of addresses had a locale of its OS thread's own. */
+int asked_with_own_locale(void) {
+    return had_own_locale;
 }
 
 static void be_slow(void) {
@@ -31,6 +39,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
                 struct addrinfo **found) {
     int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
         dlsym(RTLD_NEXT, "getaddrinfo");
+    had_own_locale = uselocale((locale_t)0) != LC_GLOBAL_LOCALE;
     if (host != NULL && strcmp(host, "again") == 0)
         return EAI_AGAIN;
     if (host != NULL && strcmp(host, "system") == 0) {

@@ -2,16 +2,90 @@
 //!
 //! Each difference is played and asserted, so a row cannot outlive it.
 
-use std::{os::fd::IntoRawFd, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    os::fd::IntoRawFd,
+    thread,
+    time::{Duration, Instant},
+};
 
-use rustix::net::sockopt;
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    net::sockopt,
+};
 
 use crate::{
+    alone::alone,
     calls::borrow,
-    files::{Kind, bytes, narrow_pair, pair, set_nonblocking},
+    files::{Kind, bytes, narrow_pair, pair, receive_timeout, set_nonblocking},
     raw, signals,
-    stage::{Cast, Stage, nap, perform},
+    stage::{Actor, Cast, Stage, nap, perform},
 };
+
+/// What no script can compare, since it is about who runs meanwhile, about a stop that OS threads do not know, or
+/// about the end of the process: as the documents say it, with the words that the file has which plays it.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "a thread that is to be stopped hears `ECANCELED` or `ETIMEDOUT`, and a sleep of its ends early",
+        include_str!("stops.rs"),
+        "fn a_kill_is_told_by_each_call_until_a_wait_that_can_unwind()",
+    ),
+    (
+        "a thread that is to be stopped hears `ECANCELED` or `ETIMEDOUT`, and a sleep of its ends early",
+        include_str!("stops.rs"),
+        "fn a_limit_is_told_by_each_call_until_a_wait_that_can_unwind()",
+    ),
+    (
+        "names are looked up on another OS thread: what an OS thread has set for itself (`res_init`, `setns`, `uselocale`) does not count",
+        include_str!("../names/slow.rs"),
+        "\"slow::what_an_os_thread_has_set_for_itself_does_not_count_for_its_green_threads\"",
+    ),
+    (
+        "who makes 128 calls in a row that need no wait gives way before the next",
+        include_str!("stops.rs"),
+        "fn who_makes_128_calls_in_a_row_gives_way_before_the_next()",
+    ),
+    (
+        "in a destructor that runs because of a panic a wait blocks the OS thread, for a tenth of a second at most, and then says `ECANCELED`",
+        include_str!("stops.rs"),
+        "fn a_destructor_during_a_panic_waits_for_a_short_while_and_does_not_switch()",
+    ),
+    (
+        "during `accept` and `connect` the file is non-blocking for a moment, which a process that shares it can see",
+        include_str!("mode.rs"),
+        "fn the_mode_of_a_listener_is_another_for_moments()",
+    ),
+    (
+        "during `accept` and `connect` the file is non-blocking for a moment, which a process that shares it can see",
+        include_str!("mode.rs"),
+        "fn the_mode_of_a_socket_that_connects_is_another_for_moments()",
+    ),
+    (
+        "`readv`, `writev`, and receives with `MSG_WAITALL`, whose parts or header are not there, are a fault, as is a sleep whose time is not there (a null pointer is not)",
+        include_str!("waits.rs"),
+        "fn what_is_not_there_is_refused_to_os_threads_and_a_fault_on_green_threads()",
+    ),
+    (
+        "`clock_nanosleep` by another clock than the monotonic one or the time of day keeps the OS thread",
+        include_str!("scenes/passes.c"),
+        "{\"a sleep by another clock\"",
+    ),
+    (
+        "a write to an eventfd keeps the OS thread if there is room for one and not for the number written",
+        include_str!("scenes/passes.c"),
+        "{\"a write to an eventfd with room for less\"",
+    ),
+    (
+        "a `splice` from a socket keeps the OS thread if another OS thread takes the bytes first; so does one to a socket of messages, if a message finds no room",
+        include_str!("scenes/passes.c"),
+        "{\"a splice from a socket whose bytes another takes\"",
+    ),
+    (
+        "a `splice` from a socket keeps the OS thread if another OS thread takes the bytes first; so does one to a socket of messages, if a message finds no room",
+        include_str!("scenes/passes.c"),
+        "{\"a splice to a socket of messages\"",
+    ),
+];
 
 struct Row {
     /// As the documents say it, where the reason stands beside it.
@@ -34,6 +108,37 @@ const ROWS: &[Row] = &[
         script: replaced_under_a_wait,
         plain: &["recv(8, 0x0) = 5, untouched", "\"hello\""],
         green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\""],
+    },
+    Row {
+        what: "who waits for an fd hears nothing if that is closed inside of libc (`fclose`) or by a system call (rustix), unless the kernel says so",
+        script: |stage| closed_unseen(stage, raw::close_by_stream, false),
+        plain: &["recv(8, 0x0) = 5, untouched", "\"hello\"", "late: false"],
+        green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\"", "late: true"],
+    },
+    Row {
+        what: "who waits for an fd hears nothing if that is closed inside of libc (`fclose`) or by a system call (rustix), unless the kernel says so",
+        script: |stage| closed_unseen(stage, raw::close_by_system_call, false),
+        plain: &["recv(8, 0x0) = 5, untouched", "\"hello\"", "late: false"],
+        green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\"", "late: true"],
+    },
+    Row {
+        what: "who waits for an fd hears nothing if that is closed inside of libc (`fclose`) or by a system call (rustix), unless the kernel says so",
+        // The file has another name, so bytes still come for it.
+        script: |stage| closed_unseen(stage, raw::close_by_system_call, true),
+        plain: &["recv(8, 0x0) = 5, untouched", "\"hello\"", "late: false"],
+        green: &["recv(8, 0x0) = -1, Bad file descriptor (os error 9)", "\"\"", "late: false"],
+    },
+    Row {
+        what: "`sendfile` to a socket copies through memory",
+        script: |stage| sent_and_changed(stage, Kind::Tcp),
+        plain: &["changed"],
+        green: &["as sent"],
+    },
+    Row {
+        what: "`sendfile` to a socket copies through memory",
+        script: |stage| sent_and_changed(stage, Kind::Unix),
+        plain: &["changed"],
+        green: &["as sent"],
     },
     Row {
         what: "a signal ends no wait: `EINTR` is not seen, and a sleep goes on",
@@ -77,6 +182,50 @@ fn closed_under_a_wait(stage: &mut Stage) {
         // Who is still there hears it.
         let _ = raw::send(other, b"hello", libc::MSG_NOSIGNAL);
         it.after(2);
+    });
+}
+
+/// When its own time is over, it looks once more.
+const TIMEOUT: Duration = Duration::from_millis(400);
+
+fn closed_unseen(stage: &mut Stage, close: fn(i32), file_stays: bool) {
+    let (one, other) = pair(Kind::Unix);
+    let other = stage.keep(other);
+    receive_timeout(&one, TIMEOUT.as_millis() as u64);
+    if file_stays {
+        stage.keep(one.try_clone().expect("it is open"));
+    }
+    let one = one.into_raw_fd();
+    stage.actor("one", move |it| receive_in_time(it, one));
+    stage.actor("closer", move |it| {
+        it.while_waiting(1);
+        close(one);
+        nap();
+        let _ = raw::send(other, b"hello", libc::MSG_NOSIGNAL);
+        it.after(2);
+    });
+}
+
+fn receive_in_time(it: &mut Actor, fd: i32) {
+    let begin = Instant::now();
+    it.step(1);
+    it.recv(fd, 8, 0);
+    it.note(format_args!("late: {}", begin.elapsed() >= TIMEOUT));
+    it.step(2);
+}
+
+/// The kernel's own sends pages of the file, and who reads late sees what has become of them.
+fn sent_and_changed(stage: &mut Stage, kind: Kind) {
+    let (from, to) = pair(kind);
+    let file = memfd_create("semantics", MemfdFlags::CLOEXEC).expect("memory");
+    let size = 4096;
+    rustix::io::pwrite(&file, &vec![b'a'; size], 0).expect("there is room");
+    let (from, to, file) = (stage.keep(from), stage.keep(to), stage.keep(file));
+    stage.actor("one", move |it| {
+        assert_eq!(raw::send_file_all(to, file, size), size);
+        rustix::io::pwrite(borrow(file), &vec![b'b'; size], 0).expect("there is room");
+        let read = it.recv_quietly(from, size);
+        it.note(if read[0] == b'a' { "as sent" } else { "changed" });
     });
 }
 
@@ -173,22 +322,31 @@ fn pipe_made_nonblocking(stage: &mut Stage) {
 
 #[test]
 fn what_differs_by_design_differs_as_it_says() {
-    for row in ROWS {
-        for (cast, expected) in [(Cast::Nobody, row.plain), (Cast::Only(0), row.green)] {
-            let noted = perform(cast, &row.script);
-            assert_eq!(noted["one"], expected, "{cast:?}: {}", row.what);
+    // A number that was closed unseen would be another test's by and by.
+    alone("by_design::what_differs_by_design_differs_as_it_says", || {
+        for row in ROWS {
+            for (cast, expected) in [(Cast::Nobody, row.plain), (Cast::Only(0), row.green)] {
+                let noted = perform(cast, &row.script);
+                assert_eq!(noted["one"], expected, "{cast:?}: {}", row.what);
+            }
         }
-    }
+    });
 }
 
 #[test]
-fn the_documents_say_what_differs() {
+fn each_difference_that_the_documents_tell_is_played() {
     let documents = include_str!("../../CALLS.md");
     let (_, list) =
         documents.split_once("## What differs by design").expect("the section is there");
-    for row in ROWS {
-        assert!(list.contains(&format!("| {} | ", row.what)), "{}", row.what);
+    let lines = list.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let told: BTreeSet<_> = lines.map(|(what, _)| what).collect();
+    assert!(told.len() > 10, "{told:#?}");
+    for (what, text, words) in ELSEWHERE {
+        assert_eq!(text.matches(words).count(), 1, "{words} shows that {what}");
     }
+    let here = ROWS.iter().map(|row| row.what);
+    let played: BTreeSet<_> = here.chain(ELSEWHERE.iter().map(|(what, ..)| *what)).collect();
+    assert_eq!(told, played);
 }
 
 /// With a handler that has calls begin again there is no difference.

@@ -5,6 +5,7 @@
 
 use greenroom_patch as _;
 
+mod alone;
 mod by_design;
 mod c_programs;
 mod calls;

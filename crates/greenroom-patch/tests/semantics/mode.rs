@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use crate::{
     calls::borrow,
-    files::{ALL, Kind, bytes, flowing_pair, pair},
+    files::{ALL, Kind, bytes, flowing_pair},
     raw,
 };
 
@@ -89,8 +89,26 @@ fn the_mode_of_a_listener_is_another_for_moments() {
     }
     end.store(true, Ordering::Relaxed);
     assert!(watcher.join().expect("it went well"), "a moment would have been seen");
-    let (one, _other) = pair(Kind::Tcp);
-    assert!(!fcntl_getfl(&one).expect("it is open").contains(OFlags::NONBLOCK));
     let mode = fcntl_getfl(&listener).expect("it is open");
     assert!(!mode.contains(OFlags::NONBLOCK), "the mode is the user's afterwards");
+}
+
+/// By design, as with a listener. A socket of UDP connects at once, and as often as one likes.
+#[test]
+fn the_mode_of_a_socket_that_connects_is_another_for_moments() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let end = Arc::new(AtomicBool::new(false));
+    let watcher = watch(vec![socket.as_raw_fd()], Arc::clone(&end));
+    let connecting = spawn(move || {
+        let begin = Instant::now();
+        let address = socket.local_addr().expect("it is bound");
+        while !watcher.is_finished() && begin.elapsed() < Duration::from_secs(10) {
+            socket.connect(address).expect("its own address is one");
+        }
+        end.store(true, Ordering::Relaxed);
+        assert!(watcher.join().expect("it went well"), "a moment would have been seen");
+        let mode = fcntl_getfl(&socket).expect("it is open");
+        assert!(!mode.contains(OFlags::NONBLOCK), "the mode is the user's afterwards");
+    });
+    connecting.join().expect("it went well");
 }

@@ -345,6 +345,22 @@ pub(crate) fn replace(number: RawFd, with: RawFd) {
     assert_eq!(unsafe { libc::dup2(with, number) }, number);
 }
 
+/// Closes a number inside of libc, which is not seen.
+pub(crate) fn close_by_stream(number: RawFd) {
+    // SAFETY: the number is given to the stream, which is closed with it.
+    unsafe {
+        let stream = libc::fdopen(number, c"r+".as_ptr());
+        assert!(!stream.is_null(), "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::fclose(stream), 0);
+    }
+}
+
+/// Closes a number without libc.
+pub(crate) fn close_by_system_call(number: RawFd) {
+    // SAFETY: scripts close what they own.
+    unsafe { rustix::io::close(number) };
+}
+
 pub(crate) fn set_low_water_mark(fd: &impl AsRawFd, bytes: c_int) {
     let length = size_of_val(&bytes) as u32;
     let value = (&raw const bytes).cast();

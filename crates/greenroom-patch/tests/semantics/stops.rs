@@ -197,6 +197,7 @@ fn a_destructor_during_a_panic_waits_for_a_short_while_and_does_not_switch() {
         let (one, other) = pair(Kind::Unix);
         let said = Rc::new(Cell::new((0, 0)));
         let ran = Rc::new(Cell::new(false));
+        let begin = Instant::now();
         let thread = spawn({
             let said = Rc::clone(&said);
             move || {
@@ -214,6 +215,8 @@ fn a_destructor_during_a_panic_waits_for_a_short_while_and_does_not_switch() {
         assert!(thread.join().expect_err("it panicked").is_panic());
         sibling.join().expect("it went well");
         assert!(ran.get(), "the destructor was over before the sibling ran");
+        // It asked to sleep for much longer.
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
         if helper.is_some() {
             assert_eq!(said.get().0, 5);
         } else {
@@ -289,6 +292,36 @@ fn many_calls_in_a_row_that_need_no_wait_give_way() {
         caller.join().expect("it went well");
         assert!(turns >= 1280 / 129, "{kind:?}: {turns}");
     }
+}
+
+#[test]
+fn who_makes_128_calls_in_a_row_gives_way_before_the_next() {
+    let (one, other) = pair(Kind::Unix);
+    let is_over = Rc::new(Cell::new(false));
+    let turns = Rc::new(Cell::new(0));
+    let caller = spawn({
+        let (is_over, turns) = (Rc::clone(&is_over), Rc::clone(&turns));
+        move || {
+            for round in 0..3 {
+                let before = turns.get();
+                for call in 0..64 {
+                    assert_eq!(raw::send(other.as_raw_fd(), b"a", 0), 1);
+                    assert_eq!(raw::recv(one.as_raw_fd(), &mut [0; 1], 0), 1);
+                    // The first one of a later round is one after 128.
+                    assert_eq!(turns.get() - before, u32::from(round > 0), "{round}, {call}");
+                }
+            }
+            is_over.set(true);
+        }
+    });
+    let sibling = spawn(move || {
+        while !is_over.get() {
+            turns.set(turns.get() + 1);
+            yield_now();
+        }
+    });
+    caller.join().expect("it went well");
+    sibling.join().expect("it went well");
 }
 
 /// What is not waited for on a hub: the OS thread waits, and nobody else runs meanwhile.
