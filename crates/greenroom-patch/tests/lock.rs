@@ -4,17 +4,18 @@
 //!
 //! # Safety
 //!
-//! A lock of C is called with the address of a static, initialised as C does it.
+//! Locks of C are called with the addresses of statics, initialised as C does it.
 
 #![allow(unsafe_code)]
 
 use std::{
-    cell::UnsafeCell,
+    cell::{Cell, RefCell, UnsafeCell},
     env,
     io::{BufRead, BufReader},
     mem,
     process::{Command, Stdio},
-    sync::{Condvar, Mutex, OnceLock, RwLock, mpsc},
+    rc::Rc,
+    sync::{Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, mpsc},
     thread,
     time::Duration,
 };
@@ -28,31 +29,65 @@ const CASE: &str = "GREENROOM_LOCK_CASE";
 /// More lines than any report has.
 const LINES_MAX: usize = 400;
 
+/// Something of C's that any thread may use, by its functions alone.
+struct Raw<T>(UnsafeCell<T>);
+
+// SAFETY: what is kept in these is made for threads, and only its functions touch it.
+unsafe impl<T> Sync for Raw<T> {}
+
+static MUTEX: Raw<libc::pthread_mutex_t> = Raw(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+static RWLOCK: Raw<libc::pthread_rwlock_t> = Raw(UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER));
+static CONDITION: Raw<libc::pthread_cond_t> = Raw(UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER));
+// SAFETY: all zeroes is a semaphore of C, with nothing to give.
+static SEMAPHORE: Raw<libc::sem_t> = Raw(UnsafeCell::new(unsafe { mem::zeroed() }));
+
+fn lock_of_c() {
+    // SAFETY: a mutex that lives for ever.
+    assert_eq!(unsafe { libc::pthread_mutex_lock(MUTEX.0.get()) }, 0);
+}
+
+fn read_lock_of_c() {
+    // SAFETY: a lock that lives for ever.
+    assert_eq!(unsafe { libc::pthread_rwlock_rdlock(RWLOCK.0.get()) }, 0);
+}
+
+fn write_lock_of_c() {
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_rwlock_wrlock(RWLOCK.0.get()) }, 0);
+}
+
+fn wait_for_condition_of_c() {
+    lock_of_c();
+    // SAFETY: both live for ever, and the mutex is this thread's.
+    unsafe { libc::pthread_cond_wait(CONDITION.0.get(), MUTEX.0.get()) };
+}
+
+fn wait_for_semaphore_of_c() {
+    // SAFETY: a semaphore that lives for ever.
+    unsafe { libc::sem_wait(SEMAPHORE.0.get()) };
+}
+
 fn mutex() {
     static LOCK: Mutex<()> = Mutex::new(());
     hold_and_want(|| drop(LOCK.lock().map(|_held| thread::sleep(FOREVER))), || drop(LOCK.lock()));
 }
 
-fn mutex_of_c() {
-    struct Raw(UnsafeCell<libc::pthread_mutex_t>);
-    // SAFETY: made to be locked by any thread, and only its functions touch it.
-    unsafe impl Sync for Raw {}
-    static LOCK: Raw = Raw(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
-    // SAFETY: a mutex that lives for ever.
-    let lock = || assert_eq!(unsafe { libc::pthread_mutex_lock(LOCK.0.get()) }, 0);
-    let hold = move || {
-        lock();
-        thread::sleep(FOREVER);
-    };
-    hold_and_want(hold, lock);
-}
-
-fn rwlock() {
+fn read_and_write() {
     static LOCK: RwLock<()> = RwLock::new(());
     hold_and_want(|| drop(LOCK.read().map(|_held| thread::sleep(FOREVER))), || drop(LOCK.write()));
 }
 
+fn write_and_read() {
+    static LOCK: RwLock<()> = RwLock::new(());
+    hold_and_want(|| drop(LOCK.write().map(|_held| thread::sleep(FOREVER))), || drop(LOCK.read()));
+}
+
 fn once() {
+    static LOCK: Once = Once::new();
+    hold_and_want(|| LOCK.call_once(|| thread::sleep(FOREVER)), || LOCK.call_once(|| ()));
+}
+
+fn once_lock() {
     static LOCK: OnceLock<()> = OnceLock::new();
     let hold = || {
         LOCK.get_or_init(|| thread::sleep(FOREVER));
@@ -62,9 +97,14 @@ fn once() {
     });
 }
 
+fn lazy_lock() {
+    static LOCK: LazyLock<()> = LazyLock::new(|| thread::sleep(FOREVER));
+    hold_and_want(|| *LOCK, || *LOCK);
+}
+
 fn condvar() {
     static LOCK: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
-    hold_and_want(|| thread::sleep(FOREVER), || drop(LOCK.1.wait(LOCK.0.lock().unwrap())));
+    signal_and_want(|| drop(LOCK.1.wait(LOCK.0.lock().unwrap())));
 }
 
 fn channel() {
@@ -78,8 +118,39 @@ fn channel() {
     });
 }
 
-fn park() {
-    hold_and_want(|| thread::sleep(FOREVER), thread::park);
+fn full_channel() {
+    let (sender, receiver) = mpsc::sync_channel::<()>(0);
+    let hold = move || {
+        thread::sleep(FOREVER);
+        drop(receiver);
+    };
+    hold_and_want(hold, move || {
+        let _ = sender.send(());
+    });
+}
+
+fn barrier() {
+    static BARRIER: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));
+    signal_and_want(|| {
+        BARRIER.wait();
+    });
+}
+
+/// A green thread's writing would not be waited for: see below.
+fn read_after_write_of_c() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let (held, is_held) = mpsc::channel();
+    thread::spawn(move || {
+        write_lock_of_c();
+        held.send(()).unwrap();
+        let _ = receiver.recv();
+    });
+    is_held.recv().unwrap();
+    let hold = move || {
+        thread::sleep(FOREVER);
+        drop(sender);
+    };
+    hold_and_want(hold, read_lock_of_c);
 }
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -92,33 +163,63 @@ fn hold_and_want(hold: impl FnOnce() + 'static, want: impl FnOnce() + 'static) {
     holder.join().unwrap();
 }
 
-const CASES: [(&str, fn()); 7] = [
-    ("mutex", mutex),
-    ("mutex_of_c", mutex_of_c),
-    ("rwlock", rwlock),
-    ("once", once),
-    ("condvar", condvar),
-    ("channel", channel),
-    ("park", park),
+/// The holder holds nothing, but would give the signal.
+fn signal_and_want(want: impl FnOnce() + 'static) {
+    hold_and_want(|| thread::sleep(FOREVER), want);
+}
+
+/// By `lock`, across a wait.
+fn hold_by(lock: fn()) -> impl FnOnce() {
+    move || {
+        lock();
+        thread::sleep(FOREVER);
+    }
+}
+
+const STD: &str = "a lock of the standard library or a futex";
+
+/// What is played, and how the report names the call.
+const CASES: [(&str, fn(), &str); 16] = [
+    ("mutex", mutex, STD),
+    ("read_and_write", read_and_write, STD),
+    ("write_and_read", write_and_read, STD),
+    ("once", once, STD),
+    ("once_lock", once_lock, STD),
+    ("lazy_lock", lazy_lock, STD),
+    ("condvar", condvar, STD),
+    ("channel", channel, STD),
+    ("full_channel", full_channel, STD),
+    ("barrier", barrier, STD),
+    ("park", || signal_and_want(thread::park), STD),
+    ("mutex_of_c", || hold_and_want(hold_by(lock_of_c), lock_of_c), "pthread_mutex_lock"),
+    ("read_of_c", read_after_write_of_c, "pthread_rwlock_rdlock"),
+    (
+        "write_of_c",
+        || hold_and_want(hold_by(read_lock_of_c), write_lock_of_c),
+        "pthread_rwlock_wrlock",
+    ),
+    ("condition_of_c", || signal_and_want(wait_for_condition_of_c), "pthread_cond_wait"),
+    ("semaphore_of_c", || signal_and_want(wait_for_semaphore_of_c), "sem_wait"),
 ];
 
 #[test]
 fn who_waits_for_a_lock_of_its_os_thread_is_told_of_with_those_who_may_hold_it() {
     if let Ok(case) = env::var(CASE) {
-        let (_, play) = CASES.iter().find(|(name, _)| *name == case).expect("a case of this file");
+        let (_, play, _) =
+            CASES.iter().find(|(name, ..)| *name == case).expect("a case of this file");
         return play();
     }
     let test = "who_waits_for_a_lock_of_its_os_thread_is_told_of_with_those_who_may_hold_it";
-    let play = |(name, _)| {
+    let play = |(name, _, call)| {
         let child = Command::new(env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
             .env(CASE, name)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
-        (name, child.unwrap())
+        (name, call, child.unwrap())
     };
-    for (name, mut child) in CASES.map(play) {
+    for (name, call, mut child) in CASES.map(play) {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut report = String::new();
         for line in lines.take(LINES_MAX) {
@@ -130,9 +231,15 @@ fn who_waits_for_a_lock_of_its_os_thread_is_told_of_with_those_who_may_hold_it()
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let words =
-            ["green thread \"wanter\" (2) has held the loop for 1s", "1 in all", "(holder) sleeps"];
-        for words in words {
+        for words in [
+            "green thread \"wanter\" (2) has held the loop for 1s",
+            &format!("it waits in {call} with its whole OS thread"),
+            "Green threads that wait meanwhile, 1 in all",
+            "(holder) sleeps",
+            "Do not hold such a lock across a wait, or wait for such a signal",
+            "greenroom::sync has both for green threads",
+            "greenroom_patch::no_switch keeps a thread that holds a lock from stepping aside",
+        ] {
             assert!(report.contains(words), "{name}: {words:?} is missing in:\n{report}");
         }
     }
@@ -155,11 +262,6 @@ fn a_lock_that_another_os_thread_holds_for_a_moment_is_waited_for_in_silence() {
 
 #[test]
 fn errno_is_left_alone_by_a_wait_that_was_long_and_went_well() {
-    struct Raw(UnsafeCell<libc::sem_t>);
-    // SAFETY: made to be used by any thread, and only its functions touch it.
-    unsafe impl Sync for Raw {}
-    // SAFETY: all zeroes is a semaphore of C, with nothing to give.
-    static SEMAPHORE: Raw = Raw(UnsafeCell::new(unsafe { mem::zeroed() }));
     const UNTOUCHED: i32 = 4077;
     let other = thread::spawn(|| {
         thread::sleep(Duration::from_millis(1100));
@@ -175,4 +277,62 @@ fn errno_is_left_alone_by_a_wait_that_was_long_and_went_well() {
     });
     assert_eq!(waiting.join().unwrap(), (0, UNTOUCHED));
     other.join().unwrap();
+}
+
+/// glibc notes who writes, by OS thread.
+#[test]
+fn whose_sibling_writes_under_a_lock_of_c_is_refused_to_read_and_to_write() {
+    static LOCK: Raw<libc::pthread_rwlock_t> =
+        Raw(UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER));
+    // SAFETY: a lock that lives for ever.
+    let write = || unsafe { libc::pthread_rwlock_wrlock(LOCK.0.get()) };
+    // SAFETY: as above.
+    let read = || unsafe { libc::pthread_rwlock_rdlock(LOCK.0.get()) };
+    let holder = spawn(move || {
+        assert_eq!(write(), 0);
+        thread::sleep(Duration::from_millis(1));
+        // SAFETY: as above, and it is this thread's.
+        assert_eq!(unsafe { libc::pthread_rwlock_unlock(LOCK.0.get()) }, 0);
+    });
+    let sibling = spawn(move || (read(), write()));
+    assert_eq!(sibling.join().unwrap(), (libc::EDEADLK, libc::EDEADLK));
+    holder.join().unwrap();
+}
+
+#[test]
+fn a_recursive_lock_that_is_held_across_a_wait_lets_a_sibling_in() {
+    static LOCK: Raw<libc::pthread_mutex_t> =
+        Raw(UnsafeCell::new(libc::PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP));
+    // SAFETY: a mutex that lives for ever.
+    let (lock, unlock) = (
+        || unsafe { libc::pthread_mutex_lock(LOCK.0.get()) },
+        || unsafe { libc::pthread_mutex_unlock(LOCK.0.get()) },
+    );
+    let is_inside = Rc::new(Cell::new(false));
+    let holder = spawn({
+        let is_inside = Rc::clone(&is_inside);
+        move || {
+            assert_eq!(lock(), 0);
+            is_inside.set(true);
+            thread::sleep(Duration::from_millis(1));
+            is_inside.set(false);
+            assert_eq!(unlock(), 0);
+        }
+    });
+    let sibling = spawn(move || {
+        assert_eq!(lock(), 0);
+        assert!(is_inside.get(), "they are inside together");
+        assert_eq!(unlock(), 0);
+    });
+    holder.join().unwrap();
+    sibling.join().unwrap();
+}
+
+#[test]
+fn a_refcell_of_a_thread_local_that_is_borrowed_across_a_wait_is_met_borrowed_by_a_sibling() {
+    thread_local! { static SHARED: RefCell<u32> = const { RefCell::new(0) }; }
+    let borrow = || SHARED.with_borrow_mut(|_| thread::sleep(Duration::from_millis(1)));
+    let [first, second] = [(); 2].map(|()| spawn(borrow));
+    first.join().unwrap();
+    assert!(second.join().unwrap_err().is_panic());
 }
