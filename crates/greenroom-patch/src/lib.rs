@@ -79,6 +79,7 @@
 //! | `parking_lot` | keeps one queue entry for each OS thread | as above |
 //! | recursive locks (`ReentrantLock`, `PTHREAD_MUTEX_RECURSIVE`) held across a wait | let a sibling in: it is the same owner to them | do not wait meanwhile: `no_switch` |
 //! | a `RefCell` in a thread-local, borrowed across a wait | is met borrowed by a sibling, and panics | end the borrow first |
+//! | an interpreter of Python that a thread is attached to across a wait (`pyo3`) | lets a sibling in, and they share the interpreter's state of the OS thread | detach around waits, or `no_switch` |
 //! | system calls made without libc (`rustix`, and `polling`, `async-io`, `tempfile` on it) | are not seen: there is nothing to stand in front of | `std`'s calls, or [`greenroom::offload`] |
 //!
 //! A lock or signal that a green thread has waited for in vain for a second is told of on standard error: who

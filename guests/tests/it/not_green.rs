@@ -5,9 +5,12 @@
 //! thread is held up, the sibling cannot run, and time runs out.
 
 use std::{
+    collections::BTreeSet,
+    future::poll_fn,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     sync::{Arc, Condvar, Mutex, mpsc},
+    task::{Poll, Waker},
     thread,
     time::Instant,
 };
@@ -21,15 +24,19 @@ type Way = (&'static str, fn() -> bool);
 const GREEN: [Way; 2] =
     [("a channel of greenroom", greenroom_channel), ("a socket of std", std_socket)];
 
-const NOT_GREEN: [Way; 8] = [
-    ("a channel of std", std_channel),
-    ("a condition variable of std", std_condvar),
-    ("`thread::park`", std_park),
-    ("`parking_lot`, a mutex", parking_lot_mutex),
-    ("`parking_lot`, a condition variable", parking_lot_condvar),
-    ("`crossbeam-channel`", crossbeam_channel),
-    ("`flume`", flume_channel),
-    ("`rustix`, which calls the kernel by itself", rustix_poll),
+/// By what the documents say of them.
+
+const NOT_GREEN: [Way; 10] = [
+    ("`std::sync::mpsc`", std_channel),
+    ("`std::sync::Condvar`, and `Mutex` held across a wait", std_condvar),
+    ("`thread::park`, and so `block_on` of `futures`", std_park),
+    ("`thread::park`, and so `block_on` of `futures`", futures_block_on),
+    ("`Handle::block_on` of a tokio runtime with workers", tokio_handle),
+    ("`parking_lot`", parking_lot_mutex),
+    ("`parking_lot`", parking_lot_condvar),
+    ("`crossbeam-channel`, `flume`", crossbeam_channel),
+    ("`crossbeam-channel`, `flume`", flume_channel),
+    ("`rustix`, and what is built on it (`polling`, `async-io`, `smol`)", rustix_poll),
 ];
 
 /// Has a sibling do it in a little while: some of these waits give a few turns away before they hold
@@ -76,6 +83,48 @@ fn std_park() -> bool {
     let begin = Instant::now();
     thread::park_timeout(WAIT);
     begin.elapsed() < WAIT
+}
+
+/// Who came first, and who is to be told of it.
+#[derive(Default)]
+struct First {
+    is_sibling: Option<bool>,
+    waiter: Option<Waker>,
+}
+
+fn futures_block_on() -> bool {
+    let first = Arc::new(Mutex::new(First::default()));
+    let came = {
+        let first = Arc::clone(&first);
+        move |is_sibling| {
+            let mut first = first.lock().expect("nobody panics");
+            first.is_sibling.get_or_insert(is_sibling);
+            first.waiter.take().map(Waker::wake);
+        }
+    };
+    let in_vain = came.clone();
+    by_sibling(move || came(true));
+    // It has no time limit of its own.
+    let late = thread::spawn(move || {
+        thread::sleep(WAIT);
+        in_vain(false);
+    });
+    let is_sibling = futures_executor::block_on(poll_fn(|context| {
+        let mut first = first.lock().expect("nobody panics");
+        first.waiter = Some(context.waker().clone());
+        first.is_sibling.map_or(Poll::Pending, Poll::Ready)
+    }));
+    late.join().expect("no panic");
+    is_sibling
+}
+
+fn tokio_handle() -> bool {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_time().build().expect("a runtime");
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    by_sibling(move || sender.send(()));
+    let waited = runtime.handle().block_on(async { tokio::time::timeout(WAIT, receiver).await });
+    waited.is_ok()
 }
 
 fn parking_lot_mutex() -> bool {
@@ -133,4 +182,18 @@ fn waits_that_are_green_let_a_sibling_end_them() {
 #[test]
 fn waits_by_os_thread_or_without_libc_keep_the_sibling_from_ending_them() {
     assert_ways(&NOT_GREEN, false);
+}
+
+#[test]
+fn each_row_of_the_documents_that_names_this_file_is_shown_here() {
+    let text = include_str!("../../../crates/greenroom-patch/GUESTS.md");
+    let (_, table) = text.split_once("## What does not go green").expect("the heading");
+    let table = table.split("\n## ").next().expect("a part has a text");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let told: BTreeSet<_> = rows
+        .filter(|(_, rest)| rest.contains("`not_green.rs`"))
+        .map(|(what, _)| format!("`{what}"))
+        .collect();
+    let shown: BTreeSet<_> = NOT_GREEN.iter().map(|(what, _)| what.to_string()).collect();
+    assert_eq!(told, shown);
 }
