@@ -25,7 +25,6 @@ const GREEN: [Way; 2] =
     [("a channel of greenroom", greenroom_channel), ("a socket of std", std_socket)];
 
 /// By what the documents say of them.
-
 const NOT_GREEN: [Way; 10] = [
     ("`std::sync::mpsc`", std_channel),
     ("`std::sync::Condvar`, and `Mutex` held across a wait", std_condvar),
@@ -99,7 +98,9 @@ fn futures_block_on() -> bool {
         move |is_sibling| {
             let mut first = first.lock().expect("nobody panics");
             first.is_sibling.get_or_insert(is_sibling);
-            first.waiter.take().map(Waker::wake);
+            if let Some(waiter) = first.waiter.take() {
+                waiter.wake();
+            }
         }
     };
     let in_vain = came.clone();
