@@ -4,7 +4,8 @@
 //!
 //! # Safety
 //!
-//! An fd is borrowed by its number for the length of one system call, which tolerates any number.
+//! An fd is borrowed by its number for the length of one system call, which tolerates any number, and writes
+//! nowhere but to what is ours.
 
 #![allow(unsafe_code)]
 
@@ -17,12 +18,15 @@ use greenroom::io::Interest;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, OFlags, fcntl_getfl, fstat},
+    io::ioctl_fionread,
     net::{
         AddressFamily, SocketType,
         sockopt::{
-            Timeout, socket_acceptconn, socket_domain, socket_error, socket_timeout, socket_type,
+            Timeout, socket_acceptconn, socket_domain, socket_error, socket_passcred,
+            socket_timeout, socket_type,
         },
     },
+    pipe::{PipeFlags, SpliceFlags, pipe_with, tee},
     termios::isatty,
 };
 
@@ -103,6 +107,40 @@ pub(crate) fn is_stream(fd: RawFd) -> bool {
     kind == Ok(SocketType::STREAM)
 }
 
+/// Whether a connection may have to be waited for, and how that ended is told to a call that does not wait.
+pub(crate) fn can_connect_later(fd: RawFd) -> bool {
+    let kind = borrow(fd).and_then(|fd| Ok((socket_type(fd)?, socket_domain(fd)?)));
+    kind.is_ok_and(|(kind, domain)| {
+        let is_connected_at_once = matches!(kind, SocketType::DGRAM | SocketType::RAW);
+        !is_connected_at_once && domain != AddressFamily::VSOCK
+    })
+}
+
+/// Whether its receiver is told who wrote the bytes; then those of several writers are not given at once.
+pub(crate) fn tells_writers(fd: RawFd) -> bool {
+    borrow(fd).and_then(|fd| Ok(socket_passcred(fd)?)) == Ok(true)
+}
+
+/// Whether the next byte of a stream is one before which a receive stops that has some already.
+pub(crate) fn is_at_mark(fd: RawFd) -> bool {
+    let mut is_at_mark: libc::c_int = 0;
+    // SAFETY: the answer is written to what is ours.
+    let asked = unsafe { syscall!(SYS_ioctl, fd, SIOCATMARK, &raw mut is_at_mark) };
+    asked.is_ok() && is_at_mark != 0
+}
+
+/// As the kernel has it on all of its newer architectures; the libc crate lacks it.
+const SIOCATMARK: usize = 0x8905;
+
+/// Whether a pipe is empty and nobody writes to it. Of one that nobody has ever written to, `poll` tells no end.
+pub(crate) fn has_no_writer(fd: RawFd) -> bool {
+    let Ok((_reader, writer)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
+        return false;
+    };
+    let byte = borrow(fd).and_then(|fd| Ok(tee(fd, &writer, 1, SpliceFlags::NONBLOCK)?));
+    byte == Ok(0)
+}
+
 /// Who hears of an error that comes when a call has moved some bytes, and waits to move more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errors {
@@ -126,19 +164,35 @@ impl Errors {
 
 /// Whether nothing can come any more: the read side was shut down, or the other end is gone.
 pub(crate) fn is_shut(fd: RawFd) -> bool {
-    let Ok(fd) = borrow(fd) else { return false };
-    let mut question = [PollFd::new(&fd, PollFlags::RDHUP)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::RDHUP)
+    events(fd, PollFlags::RDHUP).contains(PollFlags::RDHUP)
+}
+
+/// Whether a look at the bytes of a stream goes no further: it is shut, or an urgent byte comes next.
+pub(crate) fn ends_look(fd: RawFd) -> bool {
+    events(fd, PollFlags::RDHUP | PollFlags::PRI).intersects(PollFlags::RDHUP | PollFlags::PRI)
+}
+
+/// Whether there are bytes to be read.
+pub(crate) fn has_bytes(fd: RawFd) -> bool {
+    borrow(fd).and_then(|fd| Ok(ioctl_fionread(fd)?)).is_ok_and(|bytes| bytes > 0)
 }
 
 /// Whether an error waits to be told by the next call.
 pub(crate) fn has_error(fd: RawFd) -> bool {
-    let Ok(fd) = borrow(fd) else { return true };
-    let mut question = [PollFd::new(&fd, PollFlags::empty())];
+    let told = events(fd, PollFlags::empty());
+    // In a stream that has not hung up it is a notice of what became of bytes that were sent.
+    told.contains(PollFlags::ERR) && (told.contains(PollFlags::HUP) || !is_stream(fd))
+}
+
+/// What `poll` tells now. Errors and hang-ups are told without being asked for.
+fn events(fd: RawFd, wanted: PollFlags) -> PollFlags {
+    let Ok(fd) = borrow(fd) else { return PollFlags::NVAL };
+    let mut question = [PollFd::new(&fd, wanted)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // Errors are told without being asked for.
-    poll(&mut question, Some(&at_once)).is_ok() && question[0].revents().contains(PollFlags::ERR)
+    match poll(&mut question, Some(&at_once)) {
+        Ok(_) => question[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
 }
 
 /// The error that waits to be told, which is told by this.

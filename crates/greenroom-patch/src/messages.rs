@@ -8,13 +8,14 @@
 
 use std::{
     ffi::{c_int, c_uint},
+    ptr,
     time::Duration,
 };
 
 use greenroom::{Instant, foreign::Here, io::Interest};
 use libc::{mmsghdr, timespec};
 
-use crate::{file, hook::Green, receive, send, sleep::duration, wait::Wait};
+use crate::{file, hook::Green, poll::timespec_of, receive, send, sleep::duration, wait::Wait};
 
 hooks! {
     fn recvmmsg(
@@ -56,8 +57,10 @@ unsafe fn receive_messages(
             Err(errno) => return Err(errno).into(),
         },
     };
-    let is_over = || limit.is_some_and(|limit| begin.elapsed() >= limit);
+    let left_of = |limit: Duration| limit.saturating_sub(begin.elapsed());
+    let is_over = || limit.is_some_and(|limit| left_of(limit).is_zero());
     let first_only = flags & libc::MSG_WAITFORONE != 0;
+    let fills = flags & libc::MSG_WAITALL != 0 && count > 0 && file::is_stream(fd);
     let mut received = 0;
     loop {
         let rest = messages.wrapping_add(received);
@@ -67,11 +70,23 @@ unsafe fn receive_messages(
             if received > 0 && file::has_error(fd) {
                 return Ok(0);
             }
-            // SAFETY: libc's caller answers for so many messages.
-            unsafe { syscall!(SYS_recvmmsg, fd, rest, left, flags, 0usize) }
+            let mut time = limit.map(|limit| timespec_of(left_of(limit)));
+            let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+            // SAFETY: libc's caller answers for so many messages; the time is ours.
+            unsafe { syscall!(SYS_recvmmsg, fd, rest, left, flags, time) }
         };
-        let now = receive::end_of_messages(fd, flags, now);
-        match Wait::new(here, fd, Interest::Read).until_done(now) {
+        let more = if fills {
+            // SAFETY: not null, and libc's caller answers for it.
+            let message = unsafe { &mut *rest };
+            receive::fill(here, fd, &mut message.msg_hdr, flags).map(|length| {
+                message.msg_len = length as c_uint;
+                1
+            })
+        } else {
+            let now = receive::end_of_messages(fd, flags, now);
+            Wait::new(here, fd, Interest::Read).until_done(now)
+        };
+        match more {
             Ok(0) => break,
             Ok(more) => received += more,
             Err(errno) if received == 0 => return Err(errno).into(),
@@ -81,8 +96,10 @@ unsafe fn receive_messages(
             break;
         }
     }
-    if let Some(limit) = limit {
-        write_rest(timeout, limit.saturating_sub(begin.elapsed()));
+    if let Some(limit) = limit
+        && received > 0
+    {
+        write_rest(timeout, left_of(limit));
     }
     Ok(received).into()
 }
@@ -125,8 +142,8 @@ unsafe fn send_messages(
         let mut wait = Wait::new(here, fd, Interest::Write);
         let (next, left) = (messages.wrapping_add(sent), count - sent);
         // SAFETY: libc's caller answers for so many messages.
-        let now = || unsafe { syscall!(SYS_sendmmsg, fd, next, left, flags | libc::MSG_DONTWAIT) };
-        match wait.until_done(now) {
+        let now = |flags| unsafe { syscall!(SYS_sendmmsg, fd, next, left, flags) };
+        match send::first(&mut wait, fd, flags, now) {
             Ok(0) => break,
             Ok(more) => sent += more,
             Err(errno) if sent == 0 => return Err(errno).into(),

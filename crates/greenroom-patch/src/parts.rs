@@ -47,8 +47,18 @@ impl Parts<'_> {
     }
 
     /// What is left of the parts after `done` bytes: all of them if that is none.
-    pub(crate) fn after<R>(self, mut done: usize, f: impl FnOnce(*const iovec, usize) -> R) -> R {
-        if done == 0 {
+    pub(crate) fn after<R>(self, done: usize, f: impl FnOnce(*const iovec, usize) -> R) -> R {
+        self.within(done, usize::MAX, f)
+    }
+
+    /// What is left of the parts after `done` bytes, but no more than `most` bytes.
+    pub(crate) fn within<R>(
+        self,
+        mut done: usize,
+        mut most: usize,
+        f: impl FnOnce(*const iovec, usize) -> R,
+    ) -> R {
+        if done == 0 && self.length() <= most {
             return f(self.0.as_ptr(), self.0.len());
         }
         let mut rest = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; REST_MAX];
@@ -58,12 +68,14 @@ impl Parts<'_> {
                 done -= part.iov_len;
                 continue;
             }
-            if count == REST_MAX {
+            if count == REST_MAX || most == 0 {
                 break;
             }
             let iov_base = part.iov_base.wrapping_byte_add(done);
-            rest[count] = iovec { iov_base, iov_len: part.iov_len - done };
+            let iov_len = most.min(part.iov_len - done);
+            rest[count] = iovec { iov_base, iov_len };
             count += 1;
+            most -= iov_len;
             done = 0;
         }
         f(rest.as_ptr(), count)
@@ -75,6 +87,20 @@ mod tests {
     use super::*;
 
     fn rest(lengths: &[usize], done: usize) -> Vec<(usize, usize)> {
+        with_parts(lengths, |parts| parts.after(done, shown))
+    }
+
+    fn within(lengths: &[usize], done: usize, most: usize) -> Vec<(usize, usize)> {
+        with_parts(lengths, |parts| parts.within(done, most, shown))
+    }
+
+    fn shown(rest: *const iovec, count: usize) -> Vec<(usize, usize)> {
+        // SAFETY: so many parts, which live until this returns.
+        let rest = unsafe { slice::from_raw_parts(rest, count) };
+        rest.iter().map(|part| (part.iov_base.addr(), part.iov_len)).collect()
+    }
+
+    fn with_parts<R>(lengths: &[usize], f: impl FnOnce(Parts<'_>) -> R) -> R {
         let mut base = 1000;
         let parts: Vec<iovec> = lengths
             .iter()
@@ -83,11 +109,15 @@ mod tests {
                 iovec { iov_base: ptr::without_provenance_mut(base), iov_len }
             })
             .collect();
-        Parts(&parts).after(done, |rest, count| {
-            // SAFETY: so many parts, which live until this returns.
-            let rest = unsafe { slice::from_raw_parts(rest, count) };
-            rest.iter().map(|part| (part.iov_base.addr(), part.iov_len)).collect()
-        })
+        f(Parts(&parts))
+    }
+
+    #[test]
+    fn no_more_is_left_than_is_wanted() {
+        assert_eq!(within(&[5, 0, 7], 0, 3), [(2000, 3)]);
+        assert_eq!(within(&[5, 0, 7], 2, 3), [(2002, 3)]);
+        assert_eq!(within(&[5, 0, 7], 2, 4), [(2002, 3), (4000, 1)]);
+        assert_eq!(within(&[5, 0, 7], 12, 4), []);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 };
 
 use greenroom::{foreign::Here, io::Interest};
-use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{cmsghdr, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use crate::{
     file,
@@ -115,6 +115,11 @@ fn fits(length: usize, room: usize) {
     }
 }
 
+/// Whether the call does not wait, whatever the file is. That for the urgent byte of a stream never does.
+fn never_waits(fd: c_int, flags: c_int) -> bool {
+    flags & NEVER_WAITS != 0 || flags & libc::MSG_OOB != 0 && file::is_stream(fd)
+}
+
 unsafe fn receive(
     here: Here,
     fd: c_int,
@@ -124,7 +129,7 @@ unsafe fn receive(
     from: *mut sockaddr,
     from_length: *mut socklen_t,
 ) -> Green {
-    if file::is_standard(fd) || flags & NEVER_WAITS != 0 {
+    if file::is_standard(fd) || never_waits(fd, flags) {
         return Green::Pass;
     }
     if flags & libc::MSG_WAITALL != 0 && file::is_stream(fd) {
@@ -189,9 +194,17 @@ fn is_heedless(fd: c_int) -> bool {
 /// Receives from a stream until the buffer is full (`MSG_WAITALL`).
 ///
 /// The message and what it points to are libc's caller's, who answers for them.
-fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
+pub(crate) fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
     let flags = flags | libc::MSG_DONTWAIT;
-    let wanted = *message;
+    let mut writer = file::tells_writers(fd).then_some(Writer(None));
+    let mut wanted = *message;
+    let mut room = RoomForWriter::default();
+    let has_no_room = wanted.msg_control.is_null() || wanted.msg_controllen == 0;
+    let is_room_ours = writer.is_some() && has_no_room;
+    if is_room_ours {
+        // Without any, nothing would tell whether descriptors came or only the writer was left out.
+        room.lend(&mut wanted);
+    }
     // SAFETY: the header's parts are valid while the call lasts.
     let parts = c_int::try_from(wanted.msg_iovlen)
         .ok()
@@ -199,8 +212,13 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
     let mut wait = Wait::new(here, fd, Interest::Read);
     let mut has_descriptors = false;
     let mut part = |done: usize| {
-        // Descriptors end the call, whether the caller has room for them or not.
-        if has_descriptors {
+        // Descriptors end the call, whether the caller has room for them or not. So does an urgent byte.
+        if has_descriptors || done > 0 && file::is_at_mark(fd) {
+            return Ok(0);
+        }
+        if let Some(writer) = &mut writer
+            && !writer.wrote_next(fd, done)?
+        {
             return Ok(0);
         }
         let mut receive = |rest, count| {
@@ -216,9 +234,15 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
             if done == 0 {
                 message.msg_namelen = next.msg_namelen;
             }
+            if received == 0 && done > 0 {
+                return Ok(0);
+            }
+            has_descriptors = brings_descriptors(fd, &next);
+            if is_room_ours {
+                (next.msg_controllen, next.msg_flags) = (0, next.msg_flags | libc::MSG_CTRUNC);
+            }
             message.msg_controllen = next.msg_controllen;
             message.msg_flags = next.msg_flags;
-            has_descriptors = received > 0 && brings_descriptors(&next);
             Ok(received)
         };
         match parts {
@@ -239,23 +263,74 @@ fn fill(here: Here, fd: c_int, message: &mut msghdr, flags: c_int) -> Result {
     }
 }
 
-/// Whether descriptors came along, or would have if there were room for them.
-fn brings_descriptors(message: &msghdr) -> bool {
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return true;
-    }
-    // SAFETY: the kernel has filled the message's control bytes.
+/// Whether descriptors came along, or would have if there were room for them. Only a Unix socket has any; others leave
+/// out times.
+fn brings_descriptors(fd: c_int, message: &msghdr) -> bool {
+    control(message, libc::SCM_RIGHTS).is_some()
+        || message.msg_flags & libc::MSG_CTRUNC != 0
+            && file::Errors::of(fd) == file::Errors::TakenByUnix
+}
+
+/// Control data of the socket's own level and of this kind, in a message that the kernel has read or filled.
+pub(crate) fn control(message: &msghdr, kind: c_int) -> Option<*const cmsghdr> {
+    // SAFETY: the kernel has been at the message's control bytes.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !next.is_null() {
         // SAFETY: not null, so inside the control bytes.
-        let control = unsafe { *next };
-        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            return true;
+        let control = unsafe { next.read_unaligned() };
+        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, kind) {
+            return Some(next);
         }
         // SAFETY: as above.
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
-    false
+    None
+}
+
+/// Who wrote the first bytes of a call that is told of writers: the bytes of others are for the next call.
+struct Writer(Option<[u32; 3]>);
+
+impl Writer {
+    /// Looks at the next byte. False if another wrote it, or if nobody will and there are bytes.
+    fn wrote_next(&mut self, fd: c_int, done: usize) -> Result<bool> {
+        let (mut byte, mut room) = (0u8, RoomForWriter::default());
+        let mut part = iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let mut message = no_message();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        room.lend(&mut message);
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: all that is written to is ours.
+        if unsafe { syscall!(SYS_recvmsg, fd, &raw mut message, flags) }? == 0 {
+            return Ok(done == 0);
+        }
+        let next = control(&message, libc::SCM_CREDENTIALS).map(|control| {
+            // SAFETY: three numbers, which the kernel has written there.
+            unsafe { libc::CMSG_DATA(control).cast::<[u32; 3]>().read_unaligned() }
+        });
+        if done == 0 {
+            self.0 = next;
+        }
+        Ok(self.0 == next)
+    }
+}
+
+/// Room for word of a writer, and for no descriptor.
+#[derive(Default)]
+struct RoomForWriter([u64; 4]);
+
+const _: () = {
+    // SAFETY: says how much room there must be.
+    let room = unsafe { libc::CMSG_SPACE(size_of::<libc::ucred>() as u32) };
+    assert!(room as usize == size_of::<RoomForWriter>(), "as much as one writer needs");
+};
+
+impl RoomForWriter {
+    /// To a message that is used up before this is.
+    fn lend(&mut self, message: &mut msghdr) {
+        message.msg_control = self.0.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&self.0) as _;
+    }
 }
 
 /// Looks at the bytes of a stream until there are enough (`MSG_PEEK | MSG_WAITALL`).
@@ -267,7 +342,7 @@ fn see(wait: &mut Wait, fd: c_int, length: usize, mut part: impl FnMut(usize) ->
     if file::Errors::of(fd) != file::Errors::Kept {
         return Ok(seen);
     }
-    while 0 < seen && seen < length && !file::is_shut(fd) && wait.pause().is_ok() {
+    while 0 < seen && seen < length && !file::ends_look(fd) && wait.pause().is_ok() {
         match part(0) {
             Ok(now) => seen = now,
             Err(_) => break,
@@ -296,7 +371,7 @@ pub(crate) fn end_of_messages(
 }
 
 unsafe fn receive_message(here: Here, fd: c_int, message: *mut msghdr, flags: c_int) -> Green {
-    if file::is_standard(fd) || flags & NEVER_WAITS != 0 || message.is_null() {
+    if file::is_standard(fd) || never_waits(fd, flags) || message.is_null() {
         return Green::Pass;
     }
     if flags & libc::MSG_WAITALL != 0 && file::is_stream(fd) {
@@ -355,6 +430,7 @@ unsafe fn read_parts(here: Here, fd: c_int, parts: *const iovec, count: c_int) -
     let after_look = || match file::is_ready(fd, Interest::Read, Duration::ZERO)? {
         // SAFETY: the caller's parts.
         true => unsafe { syscall!(SYS_readv, fd, parts, count) },
+        false if file::has_no_writer(fd) => Ok(0),
         false => Err(Errno::AGAIN),
     };
     wait.until_done(after_look).into()

@@ -25,6 +25,7 @@ use crate::{
     hook::Green,
     parts::Parts,
     raw::{Errno, Result},
+    receive::control,
     wait::Wait,
 };
 
@@ -102,18 +103,25 @@ unsafe fn send_message(here: Here, fd: c_int, header: *const msghdr, flags: c_in
     sent.and_then(|sent| rest_of_message(&mut wait, fd, unsafe { &*header }, sent, flags)).into()
 }
 
-/// Sends the first bytes: waits for room, if there is none.
-fn first(
+/// Sends the first bytes: waits for room, if there is none, and for the connection that this very call begins
+/// (`MSG_FASTOPEN`, `TCP_FASTOPEN_CONNECT`).
+pub(crate) fn first(
     wait: &mut Wait,
     fd: c_int,
     flags: c_int,
     mut send: impl FnMut(c_int) -> Result,
 ) -> Result {
     let mut waits_at_unix = None;
-    wait.until_done(|| {
+    let mut connects = false;
+    let sent = wait.until_done(|| {
         // A Unix socket that is found shut while waiting sends no signal.
         let quiet = if waits_at_unix == Some(true) { libc::MSG_NOSIGNAL } else { 0 };
-        match send(flags | libc::MSG_DONTWAIT | quiet) {
+        let begins = if connects { 0 } else { flags & libc::MSG_FASTOPEN };
+        match send(flags & !libc::MSG_FASTOPEN | begins | libc::MSG_DONTWAIT | quiet) {
+            Err(Errno(libc::EINPROGRESS)) => {
+                connects = true;
+                Err(Errno::AGAIN)
+            }
             Err(Errno::AGAIN) if waits_at_unix.is_none() => {
                 waits_at_unix = Some(file::Errors::of(fd) == file::Errors::TakenByUnix);
                 Err(Errno::AGAIN)
@@ -124,7 +132,11 @@ fn first(
             }
             sent => sent,
         }
-    })
+    });
+    match sent {
+        Err(Errno::AGAIN) if connects => Err(Errno(libc::EINPROGRESS)),
+        sent => sent,
+    }
 }
 
 /// Sends what is left after the first bytes. Who is told how far a call came is sent no signal.
@@ -138,7 +150,7 @@ fn rest(
     if sent == 0 {
         return Ok(0);
     }
-    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = flags & !libc::MSG_FASTOPEN | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     wait.rest(sent, length, |done| part(done, flags))
 }
 
@@ -158,10 +170,12 @@ pub(crate) fn rest_of_message(
     };
     rest(wait, sent, parts.length(), flags, |done, flags| {
         parts.after(done, |rest, count| {
-            // Descriptors and credentials went with the first bytes.
             let mut tail = *header;
-            tail.msg_control = ptr::null_mut();
-            tail.msg_controllen = 0;
+            // Descriptors went with the first bytes. All else is said of each byte.
+            if control(header, libc::SCM_RIGHTS).is_some() {
+                tail.msg_control = ptr::null_mut();
+                tail.msg_controllen = 0;
+            }
             tail.msg_iov = rest.cast_mut();
             tail.msg_iovlen = count;
             // SAFETY: the rest of the caller's parts.
@@ -212,36 +226,19 @@ unsafe fn write_parts(
         // SAFETY: the caller's parts, or the rest of them; -1 is the file's own place.
         unsafe { syscall!(SYS_pwritev2, fd, parts, count, -1isize, 0usize, libc::RWF_NOWAIT) }
     };
-    match write_all(&mut wait, parts, count, now) {
+    match wait.until_all(all.length(), |done| all.after(done, now)) {
         Err(Errno::OPNOTSUPP) => {}
         done => return done.into(),
     }
-    // The file knows no such flag. Then `poll` is believed.
-    let after_look = |parts: *const iovec, count: usize| match file::is_ready(
-        fd,
-        Interest::Write,
-        Duration::ZERO,
-    )? {
-        // SAFETY: as above.
-        true => unsafe { syscall!(SYS_writev, fd, parts, count) },
+    // The file knows no such flag. Then `poll` is believed, which of a pipe with a name tells that there is room for a
+    // page: a write of more would wait in the kernel.
+    let most = if file::is_pipe(fd) { libc::PIPE_BUF } else { usize::MAX };
+    let after_look = |done| match file::is_ready(fd, Interest::Write, Duration::ZERO)? {
+        true => all.within(done, most, |parts, count| {
+            // SAFETY: as above.
+            unsafe { syscall!(SYS_writev, fd, parts, count) }
+        }),
         false => Err(Errno::AGAIN),
     };
-    write_all(&mut wait, parts, count, after_look).into()
-}
-
-/// Writes all parts. They are looked at when the kernel has read them.
-fn write_all(
-    wait: &mut Wait,
-    parts: *const iovec,
-    count: c_int,
-    mut write: impl FnMut(*const iovec, usize) -> Result,
-) -> Result {
-    let written = wait.until_done(|| write(parts, count as usize))?;
-    // SAFETY: libc's caller answers for the parts.
-    match unsafe { Parts::new(parts, count) } {
-        Some(parts) if written > 0 => {
-            wait.rest(written, parts.length(), |done| parts.after(done, &mut write))
-        }
-        _ => Ok(written),
-    }
+    wait.until_all(all.length(), after_look).into()
 }

@@ -103,7 +103,7 @@ impl Wait {
             return Ok(done);
         }
         let file = file::Errors::of(self.fd);
-        while done < length && !(file == file::Errors::Kept && file::has_error(self.fd)) {
+        while done < length && !(file == file::Errors::Kept && self.would_tell_error()) {
             match part(done) {
                 Ok(0) => break,
                 Ok(more) => {
@@ -121,6 +121,11 @@ impl Wait {
             }
         }
         Ok(done)
+    }
+
+    /// Whether the next call would tell of an error and move nothing. What came before it is received first.
+    fn would_tell_error(&self) -> bool {
+        file::has_error(self.fd) && !(self.interest == Interest::Read && file::has_bytes(self.fd))
     }
 
     /// Some bytes were moved. Unix sockets count the time to send anew for each piece, all others for
@@ -212,7 +217,7 @@ impl Wait {
 }
 
 /// So many bytes a call moves at most (`MAX_RW_COUNT`).
-const BYTES_MAX: usize = 0x7fff_f000;
+pub(crate) const BYTES_MAX: usize = 0x7fff_f000;
 
 /// Rounds in vain after which there is a pause. Readiness may tell of something else for ever: of errors in
 /// the socket's queue of them, or of room that is not the addressee's.

@@ -5,6 +5,10 @@
 use std::{
     collections::BTreeSet,
     os::fd::IntoRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -64,6 +68,16 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "`readv`, `writev`, and receives with `MSG_WAITALL`, whose parts or header are not there, are a fault, as is a sleep whose time is not there (a null pointer is not)",
         include_str!("waits.rs"),
         "fn what_is_not_there_is_refused_to_os_threads_and_a_fault_on_green_threads()",
+    ),
+    (
+        "`close` of a socket with `SO_LINGER` keeps the OS thread until its bytes are sent or the time is over",
+        include_str!("by_design.rs"),
+        "fn a_close_that_lingers_keeps_the_os_thread()",
+    ),
+    (
+        "a `connect` between virtual machines (`AF_VSOCK`) keeps the OS thread",
+        include_str!("connections.rs"),
+        "fn a_connection_between_virtual_machines_keeps_the_os_thread()",
     ),
     (
         "`clock_nanosleep` by another clock than the monotonic one or the time of day keeps the OS thread",
@@ -163,6 +177,24 @@ const ROWS: &[Row] = &[
         script: pipe_made_nonblocking,
         plain: &["write of 40000: some, untouched"],
         green: &["write of 40000: all, untouched"],
+    },
+    Row {
+        what: "a time to receive or send that is less than nothing counts as none",
+        script: less_than_no_time,
+        plain: &["recv(8, 0x0) = -1, Resource temporarily unavailable (os error 11)", "\"\""],
+        green: &["recv(8, 0x0) = 5, untouched", "\"hello\""],
+    },
+    Row {
+        what: "a send with `MSG_ZEROCOPY` may be told of by several notices",
+        script: notices,
+        plain: &["send(300000, 0x4000000) = 300000, untouched", "one notice: true"],
+        green: &["send(300000, 0x4000000) = 300000, untouched", "one notice: false"],
+    },
+    Row {
+        what: "a receive with `MSG_WAITALL` that waits ends before an urgent byte when another has come after it",
+        script: urgent_and_last,
+        plain: &["recv(8, 0x100) = 3, untouched", "\"abc\"", "another has come: false"],
+        green: &["recv(8, 0x100) = 3, untouched", "\"abc\"", "another has come: true"],
     },
 ];
 
@@ -285,7 +317,7 @@ fn sleep_interrupted(stage: &mut Stage) {
 
 fn low_water_mark(stage: &mut Stage) {
     let (one, other) = pair(Kind::Tcp);
-    raw::set_low_water_mark(&one, 8);
+    raw::set_option(&one, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 8);
     let (one, other) = (stage.keep(one), stage.keep(other));
     stage.actor("one", move |it| {
         it.after(1);
@@ -318,6 +350,94 @@ fn pipe_made_nonblocking(stage: &mut Stage) {
         }
         it.after(2);
     });
+}
+
+fn less_than_no_time(stage: &mut Stage) {
+    let (one, other) = pair(Kind::Unix);
+    let time = libc::timeval { tv_sec: -1, tv_usec: 0 };
+    raw::set_time(&one, libc::SOL_SOCKET, libc::SO_RCVTIMEO, time);
+    let (one, other) = (stage.keep(one), stage.keep(other));
+    stage.actor("one", move |it| {
+        it.recv(one, 8, 0);
+        it.step(1);
+    });
+    stage.actor("sender", move |it| {
+        thread::sleep(Duration::from_millis(50));
+        it.send(other, b"hello", 0);
+        it.after(1);
+    });
+}
+
+fn urgent_and_last(stage: &mut Stage) {
+    let (one, other) = pair(Kind::Tcp);
+    let (one, other) = (stage.keep(one), stage.keep(other));
+    let has_come = Arc::new(AtomicBool::new(false));
+    let comes = Arc::clone(&has_come);
+    stage.actor("one", move |it| {
+        it.step(1);
+        it.recv(one, 8, libc::MSG_WAITALL);
+        it.note(format_args!("another has come: {}", has_come.load(Ordering::SeqCst)));
+    });
+    stage.actor("sender", move |it| {
+        it.while_waiting(1);
+        it.send(other, b"abc", 0);
+        nap();
+        it.send(other, b"X", libc::MSG_OOB);
+        thread::sleep(Duration::from_millis(200));
+        comes.store(true, Ordering::SeqCst);
+        it.send(other, b"def", 0);
+    });
+}
+
+fn notices(stage: &mut Stage) {
+    let (receiver, one) = narrow_pair(Kind::Tcp);
+    raw::set_option(&one, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1);
+    let (receiver, one) = (stage.keep(receiver), stage.keep(one));
+    stage.actor("one", move |it| {
+        it.step(1);
+        it.send(one, &bytes(300_000), libc::MSG_ZEROCOPY);
+        it.after(2);
+        it.note(format_args!("one notice: {}", raw::last_notice(one) == 0));
+    });
+    stage.actor("receiver", move |it| {
+        it.while_waiting(1);
+        let mut left = 300_000;
+        while left > 0 {
+            left -= raw::read(receiver, &mut [0; 10_000]);
+        }
+        nap();
+        it.step(2);
+    });
+}
+
+/// The kernel counts the time in whole seconds.
+#[test]
+fn a_close_that_lingers_keeps_the_os_thread() {
+    let script = |stage: &mut Stage| {
+        let (receiver, one) = narrow_pair(Kind::Tcp);
+        sockopt::set_socket_linger(&one, Some(Duration::from_secs(1))).expect("a socket");
+        let (_receiver, one) = (stage.keep(receiver), one.into_raw_fd());
+        raw::fill(one);
+        stage.actor("one", move |it| {
+            it.after(1);
+            it.close(one);
+            it.step(2);
+        });
+        stage.actor("other", move |it| {
+            it.step(1);
+            let begin = Instant::now();
+            nap();
+            it.note(format_args!(
+                "goes on meanwhile: {}",
+                begin.elapsed() < Duration::from_millis(600)
+            ));
+            it.after(2);
+        });
+    };
+    for (cast, goes_on) in [(Cast::Only(0), true), (Cast::Everybody, false)] {
+        let noted = perform(cast, &script);
+        assert_eq!(noted["other"], [format!("goes on meanwhile: {goes_on}")], "{cast:?}");
+    }
 }
 
 #[test]

@@ -43,6 +43,44 @@ fn a_pipe_gives_what_is_there_and_then_the_end() {
 }
 
 #[test]
+fn a_pipe_with_a_name_takes_all_however_much() {
+    equal(|stage| {
+        let (reader, writer) = raw::named_pipe();
+        let (reader, writer) = (stage.keep(reader), writer.into_raw_fd());
+        stage.actor("writer", move |it| {
+            it.step(1);
+            it.write(writer, &bytes(200_000));
+            it.writev(writer, &[&bytes(3000), b"", &bytes(90_000), b"end"]);
+            it.close(writer);
+        });
+        stage.actor("reader", move |it| {
+            it.while_waiting(1);
+            let mut all = Vec::new();
+            while all.len() < 293_003 {
+                let mut room = [0; 10_000];
+                let count = raw::read(reader, &mut room);
+                all.extend_from_slice(&room[..usize::try_from(count).expect("no error")]);
+            }
+            it.note(crate::calls::show(&all));
+            it.read(reader, 8);
+        });
+    });
+}
+
+#[test]
+fn a_pipe_that_nobody_has_ever_written_to_is_at_its_end() {
+    equal(|stage| {
+        let reader = stage.keep(raw::reader_of_nobody());
+        stage.actor("reader", move |it| {
+            it.read(reader, 8);
+            it.readv(reader, &[8, 8]);
+            set_nonblocking(borrow(reader), true);
+            it.read(reader, 8);
+        });
+    });
+}
+
+#[test]
 fn a_pipe_without_waiting() {
     equal(|stage| {
         let (reader, writer) = pair(Kind::Pipe);

@@ -22,6 +22,7 @@ mod stops;
 mod terminal;
 
 mod messages;
+mod receive_all;
 mod sleeping;
 mod stream_receive;
 mod stream_send;

@@ -3,13 +3,14 @@
 use std::{os::fd::IntoRawFd, thread, time::Duration};
 
 use libc::{
-    MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, MSG_WAITFORONE, SHUT_RD, SHUT_RDWR, timespec,
+    MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, MSG_WAITFORONE, SHUT_RD, SHUT_RDWR, SHUT_WR,
+    timespec,
 };
 
 use crate::{
     files::{
-        Kind, MESSAGES, SOCKETS, address, borrowed, bytes, narrow_pair, pair, receive_timeout,
-        send_timeout, set_nonblocking, udp,
+        Kind, MESSAGES, SOCKETS, STREAMS, address, borrowed, bytes, narrow_pair, pair,
+        receive_timeout, send_timeout, set_nonblocking, udp,
     },
     stage::{equal, equal_for, nap},
 };
@@ -82,6 +83,7 @@ fn many_messages_are_received_by_one_call() {
         (MSG_WAITFORONE, None),
         (MSG_WAITFORONE, Some(millis(5000))),
         (0, Some(millis(1))),
+        (0, Some(millis(0))),
         (0, Some(timespec { tv_sec: 0, tv_nsec: 2_000_000_000 })),
         (0, Some(timespec { tv_sec: -1, tv_nsec: 0 })),
         (MSG_DONTWAIT, None),
@@ -108,6 +110,27 @@ fn many_messages_are_received_by_one_call() {
             });
         });
     }
+}
+
+#[test]
+fn each_message_of_a_stream_is_filled_if_that_is_wanted() {
+    equal_for(&STREAMS, |stage, kind| {
+        let (receiver, sender) = pair(kind);
+        let (receiver, sender) = (stage.keep(receiver), stage.keep(sender));
+        stage.actor("sender", move |it| {
+            it.while_waiting(1);
+            for piece in [b"one", b"two", b"six", b"ten"] {
+                it.send(sender, piece, 0);
+                nap();
+            }
+            it.shutdown(sender, SHUT_WR);
+        });
+        stage.actor("receiver", move |it| {
+            it.step(1);
+            it.recvmmsg(receiver, 2, 5, MSG_WAITALL, None);
+            it.recvmmsg(receiver, 3, 5, MSG_WAITALL, None);
+        });
+    });
 }
 
 #[test]

@@ -10,9 +10,10 @@ use std::{
     ffi::c_int,
     mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
-use libc::{iovec, mmsghdr, msghdr, timespec};
+use libc::{iovec, mmsghdr, msghdr, timespec, timeval, ucred};
 
 use crate::{calls::NOWHERE, stage::Actor};
 
@@ -361,14 +362,152 @@ pub(crate) fn close_by_system_call(number: RawFd) {
     unsafe { rustix::io::close(number) };
 }
 
-pub(crate) fn set_low_water_mark(fd: &impl AsRawFd, bytes: c_int) {
-    let length = size_of_val(&bytes) as u32;
-    let value = (&raw const bytes).cast();
+/// An option whose value is a number, or as here a flag.
+pub(crate) fn set_option(fd: &impl AsRawFd, level: c_int, option: c_int, value: c_int) {
+    let (length, value) = (size_of_val(&value) as u32, (&raw const value).cast());
     // SAFETY: the value is there, and so long.
-    let set = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, length)
-    };
-    assert_eq!(set, 0);
+    let set = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value, length) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// An option whose value is a time.
+pub(crate) fn set_time(fd: &impl AsRawFd, level: c_int, option: c_int, time: timeval) {
+    let (length, value) = (size_of_val(&time) as u32, (&raw const time).cast());
+    // SAFETY: the value is there, and so long.
+    let set = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value, length) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+const WRITER_BYTES: u32 = size_of::<ucred>() as u32;
+
+/// Sends bytes as if another user did: what was sent, or why not.
+pub(crate) fn send_as(fd: RawFd, bytes: &[u8], user: u32) -> String {
+    let mut control = [0_u64; 8];
+    let mut part = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all zeroes is a header of nothing.
+    let mut header: msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: there is room for one writer; the parts are as long as they say.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(WRITER_BYTES) as _;
+        let first = libc::CMSG_FIRSTHDR(&header);
+        (*first).cmsg_level = libc::SOL_SOCKET;
+        (*first).cmsg_type = libc::SCM_CREDENTIALS;
+        (*first).cmsg_len = libc::CMSG_LEN(WRITER_BYTES) as _;
+        let writer = ucred { pid: libc::getpid(), uid: user, gid: user };
+        libc::CMSG_DATA(first).cast::<ucred>().write_unaligned(writer);
+        match libc::sendmsg(fd, &header, 0) {
+            -1 => std::io::Error::last_os_error().to_string(),
+            sent => format!("sent {sent}"),
+        }
+    }
+}
+
+/// Receives bytes, and says how many, and who wrote them.
+pub(crate) fn receive_with_writer(fd: RawFd, length: usize, flags: c_int) -> String {
+    let (mut bytes, mut control) = (vec![0_u8; length], [0_u64; 8]);
+    let mut part = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+    // SAFETY: all zeroes is a header of nothing.
+    let mut header: msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the parts are as long as they say, and the kernel fills the header.
+    unsafe {
+        let count = libc::recvmsg(fd, &mut header, flags);
+        let first = libc::CMSG_FIRSTHDR(&header);
+        if first.is_null() {
+            return format!("{count} of nobody");
+        }
+        let writer = libc::CMSG_DATA(first).cast::<ucred>().read_unaligned();
+        format!(
+            "{count} of {}, {} in {} control bytes",
+            writer.uid, writer.gid, header.msg_controllen
+        )
+    }
+}
+
+/// The numbers of the last send without a copy of which a notice has come; -1 is none.
+pub(crate) fn last_notice(fd: RawFd) -> i64 {
+    let mut last = -1;
+    loop {
+        let mut control = [0_u64; 32];
+        // SAFETY: all zeroes is a header of nothing.
+        let mut header: msghdr = unsafe { mem::zeroed() };
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control) as _;
+        // SAFETY: there is room for control bytes, which the kernel fills.
+        unsafe {
+            if libc::recvmsg(fd, &mut header, libc::MSG_ERRQUEUE) < 0 {
+                return last;
+            }
+            let first = libc::CMSG_FIRSTHDR(&header);
+            let notice = libc::CMSG_DATA(first).cast::<libc::sock_extended_err>().read_unaligned();
+            last = i64::from(notice.ee_data);
+        }
+    }
+}
+
+/// Tries to connect, whatever comes of it.
+pub(crate) fn connect(fd: RawFd, to: &rustix::net::SocketAddrAny) {
+    // SAFETY: the address is as long as it says.
+    unsafe { libc::connect(fd, to.as_ptr().cast(), to.addr_len()) };
+}
+
+/// A pipe with a name, which it has no more when this returns: its ends.
+pub(crate) fn named_pipe() -> (OwnedFd, OwnedFd) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("greenroom-semantics-pipe-{}-{number}\0", std::process::id());
+    let path = std::env::temp_dir().join(name).into_os_string().into_encoded_bytes();
+    let path = path.as_ptr().cast();
+    // SAFETY: the path ends with a zero, and the files that are made are nobody else's.
+    unsafe {
+        assert_eq!(libc::mkfifo(path, 0o600), 0, "{}", std::io::Error::last_os_error());
+        let reader = libc::open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let writer = libc::open(path, libc::O_WRONLY | libc::O_CLOEXEC);
+        libc::unlink(path);
+        assert!(reader >= 0 && writer >= 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::fcntl(reader, libc::F_SETFL, 0), 0);
+        (OwnedFd::from_raw_fd(reader), OwnedFd::from_raw_fd(writer))
+    }
+}
+
+/// A reader of a pipe to which nobody has ever written.
+pub(crate) fn reader_of_nobody() -> OwnedFd {
+    let (reader, _) = named_pipe();
+    // SAFETY: a folder's path; what is made is nobody else's.
+    unsafe {
+        let path = format!("/proc/self/fd/{}\0", reader.as_raw_fd());
+        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_NONBLOCK);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(libc::fcntl(fd, libc::F_SETFL, 0), 0);
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+/// Tries to connect between virtual machines, twice, with little patience.
+pub(crate) fn connect_to_machine(it: &mut Actor) {
+    const PATIENCE: c_int = 6;
+    // SAFETY: all zeroes is an address; what is made is closed here.
+    unsafe {
+        let fd = it.call_for_fd("socket", || libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0));
+        if fd < 0 {
+            return;
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        set_time(&socket, libc::AF_VSOCK, PATIENCE, timeval { tv_sec: 0, tv_usec: 30_000 });
+        let mut to: libc::sockaddr_vm = mem::zeroed();
+        to.svm_family = libc::AF_VSOCK as _;
+        (to.svm_cid, to.svm_port) = (libc::VMADDR_CID_LOCAL, 4444);
+        let (to, length) = ((&raw const to).cast(), size_of_val(&to) as u32);
+        for _ in 0..2 {
+            it.call("connect", || libc::connect(fd, to, length));
+        }
+    }
 }
 
 pub(crate) fn splice(from: RawFd, to: RawFd, length: usize) -> i64 {

@@ -342,3 +342,52 @@ fn small_writes_to_a_pipe_are_never_torn() {
         });
     });
 }
+
+#[test]
+fn notices_of_what_was_sent_end_no_call() {
+    equal(|stage| {
+        let (receiver, sender) = narrow_pair(Kind::Tcp);
+        let wanted = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+        raw::set_option(&sender, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, wanted as i32);
+        let (receiver, sender) = (stage.keep(receiver), stage.keep(sender));
+        stage.actor("sender", move |it| {
+            it.send(sender, b"hello", 0);
+            nap();
+            it.step(1);
+            it.send(sender, &bytes(100_000), 0);
+            it.recv(sender, 8, MSG_WAITALL);
+        });
+        stage.actor("receiver", move |it| {
+            it.while_waiting(1);
+            let mut left = 100_005;
+            while left > 0 {
+                left -= raw::read(receiver, &mut [0; 10_000]);
+            }
+            nap();
+            it.send(receiver, b"half", 0);
+            nap();
+            it.send(receiver, b"rest", 0);
+        });
+    });
+}
+
+/// Only who may be anybody can say that it is somebody else; all others are refused, alike.
+#[test]
+fn who_writes_is_said_of_each_byte() {
+    equal(|stage| {
+        let (receiver, sender) = narrow_pair(Kind::Unix);
+        raw::set_option(&receiver, libc::SOL_SOCKET, libc::SO_PASSCRED, 1);
+        let (receiver, sender) = (stage.keep(receiver), sender.into_raw_fd());
+        stage.actor("sender", move |it| {
+            it.step(1);
+            it.note(raw::send_as(sender, &bytes(100_000), 1));
+            it.close(sender);
+        });
+        stage.actor("receiver", move |it| {
+            it.while_waiting(1);
+            for _ in 0..11 {
+                it.note(raw::receive_with_writer(receiver, 10_000, MSG_WAITALL));
+            }
+        });
+    });
+}
