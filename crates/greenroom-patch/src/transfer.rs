@@ -20,7 +20,7 @@ use crate::{
     file,
     hook::Green,
     raw::{Errno, Result},
-    wait::Wait,
+    wait::{BYTES_MAX, Wait},
 };
 
 hooks! {
@@ -57,7 +57,14 @@ unsafe fn send_file(
     offset: *mut off_t,
     count: size_t,
 ) -> Green {
-    if file::is_standard(out) || file::can_wait(from) || file::is_nonblocking(out) != Ok(false) {
+    // Too large a number is for the kernel to refuse.
+    let is_something = 0 < count && count <= isize::MAX as usize;
+    let is_standard = file::is_standard(out);
+    if is_standard
+        || !is_something
+        || file::can_wait(from)
+        || file::is_nonblocking(out) != Ok(false)
+    {
         return Green::Pass;
     }
     if file::is_stream(out) {
@@ -85,7 +92,7 @@ fn to_socket(here: Here, out: RawFd, from: RawFd, offset: *mut off_t, count: siz
         false => Ok(unsafe { *offset }),
     };
     let Ok(begin) = begin else { return Green::Pass };
-    let sent = copy(here, out, from, begin, count);
+    let sent = copy(here, out, from, begin, count.min(BYTES_MAX));
     if let Ok(sent) = sent {
         let end = begin + sent as off_t;
         if offset.is_null() {
@@ -111,6 +118,8 @@ fn copy(here: Here, out: RawFd, from: RawFd, begin: off_t, count: usize) -> Resu
             Ok(0) => break,
             Ok(length) => length,
             Err(_) if sent > 0 => break,
+            // Of a folder, this call has another word for that.
+            Err(Errno(libc::EISDIR)) => return Err(Errno::INVAL),
             Err(errno) => return Err(errno),
         };
         let more = if length == want && sent + length < count { libc::MSG_MORE } else { 0 };
@@ -155,6 +164,13 @@ unsafe fn splice_green(
         && has_place(to, to_offset);
     let standard = file::is_standard(from) || file::is_standard(to);
     if standard || !waits || !makes_sense || !file::lead_on(from, to) {
+        return Green::Pass;
+    }
+    // Between pipes, the mode of each counts for both.
+    let ends = [from, to];
+    if ends.into_iter().all(file::is_pipe)
+        && ends.into_iter().any(|fd| file::is_nonblocking(fd) != Ok(false))
+    {
         return Green::Pass;
     }
     let flags = flags | libc::SPLICE_F_NONBLOCK;

@@ -83,6 +83,7 @@ fn a_file_is_sent_through_a_pipe() {
 fn what_cannot_be_sent_is_refused_at_once() {
     equal(|stage| {
         let file = stage.keep(file(1000));
+        let folder = stage.keep(std::fs::File::open("/").expect("it is there").into());
         let (reader, writer) = pair(Kind::Pipe);
         let (one, other) = pair(Kind::Unix);
         let (reader, writer) = (stage.keep(reader), stage.keep(writer));
@@ -95,6 +96,12 @@ fn what_cannot_be_sent_is_refused_at_once() {
             it.sendfile(reader, file, None, 10);
             it.sendfile(one, file, Some(-1), 10);
             it.sendfile(one, writer, None, 10);
+            it.sendfile(one, writer, None, 0);
+            it.sendfile(one, folder, None, 10);
+            it.sendfile(one, folder, None, 0);
+            for too_much in [usize::MAX, isize::MAX as usize + 1, isize::MAX as usize] {
+                it.sendfile(one, file, Some(0), too_much);
+            }
             it.splice([one, other], [None; 2], 10, 0);
             it.splice([file, one], [None; 2], 10, 0);
             it.splice([reader, one], [Some(0), None], 10, 0);
@@ -227,4 +234,24 @@ fn timeouts_and_modes_count_for_moving_too() {
         });
         stage.actor("other", |it| it.note("looks on"));
     });
+}
+
+#[test]
+fn the_mode_of_each_of_two_pipes_counts_for_both() {
+    for modes in [[true, false], [false, true], [true, true]] {
+        equal(|stage| {
+            let ((reader, writer), (end, into_end)) = (pair(Kind::Pipe), pair(Kind::Pipe));
+            for (pipe, mode) in [&reader, &into_end].into_iter().zip(modes) {
+                set_nonblocking(pipe, mode);
+            }
+            let (reader, writer) = (stage.keep(reader), stage.keep(writer));
+            let (_, into_end) = (stage.keep(end), stage.keep(into_end));
+            stage.actor("mover", move |it| {
+                it.splice([reader, into_end], [None; 2], 10, 0);
+                it.write(writer, b"hello");
+                it.splice([reader, into_end], [None; 2], 10, 0);
+                it.splice([reader, into_end], [None; 2], 10, 0);
+            });
+        });
+    }
 }
