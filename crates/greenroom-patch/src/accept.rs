@@ -182,7 +182,7 @@ unsafe fn connect_green(
     address: *const sockaddr,
     length: socklen_t,
 ) -> Green {
-    if file::is_standard(fd) || users_wish(fd) != Ok(false) {
+    if file::is_standard(fd) || !file::can_connect_later(fd) || users_wish(fd) != Ok(false) {
         return Green::Pass;
     }
     let is_under_way = Cell::new(false);

@@ -12,7 +12,10 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, bind
 
 use crate::{
     calls::borrow,
-    files::{Kind, STREAMS, address, pair, receive_timeout, send_timeout, set_nonblocking, udp},
+    files::{
+        Kind, STREAMS, address, bytes, pair, receive_timeout, send_timeout, set_nonblocking, udp,
+    },
+    raw,
     stage::{equal, equal_for, nap},
 };
 
@@ -309,5 +312,68 @@ fn a_udp_socket_is_connected_anew() {
             it.recv(other, 8, 0);
             it.recv(third, 8, 0);
         });
+    });
+}
+
+/// The call that has the first bytes makes the connection, and waits for both.
+#[test]
+fn first_bytes_may_begin_the_connection() {
+    for (is_asked, by_option) in [(false, false), (false, true), (true, false), (true, true)] {
+        equal_for(&[1, 2, 100_000], |stage, length| {
+            let (listener, to) = listener(Kind::Tcp, 8);
+            if is_asked {
+                raw::set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5);
+            }
+            let client = unconnected(Kind::Tcp);
+            if by_option {
+                raw::set_option(&client, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1);
+            }
+            let (listener, client) = (stage.keep(listener), client.into_raw_fd());
+            stage.actor("client", move |it| {
+                if !by_option {
+                    it.sendto(client, &bytes(length), libc::MSG_FASTOPEN, &to);
+                } else {
+                    it.connect(client, &to);
+                    match length {
+                        2 => it.sendmmsg(client, &[&bytes(1), &bytes(1)], 0),
+                        _ => it.write(client, &bytes(length)),
+                    };
+                }
+                it.close(client);
+            });
+            stage.actor("server", move |it| {
+                let new = it.accept(listener);
+                it.recv(new, length + 1, libc::MSG_WAITALL);
+                it.close(new);
+            });
+        });
+    }
+}
+
+#[test]
+fn first_bytes_that_nobody_takes_are_refused() {
+    equal(|stage| {
+        let (listener, to) = listener(Kind::Tcp, 8);
+        drop(listener);
+        let clients = [(); 2].map(|()| stage.keep(unconnected(Kind::Tcp)));
+        stage.actor("client", move |it| {
+            let [waits, does_not] = clients;
+            it.sendto(waits, b"hello", libc::MSG_FASTOPEN, &to);
+            it.send(waits, b"hello", libc::MSG_NOSIGNAL);
+            set_nonblocking(borrow(does_not), true);
+            it.sendto(does_not, b"hello", libc::MSG_FASTOPEN, &to);
+            nap();
+            it.send(does_not, b"hello", libc::MSG_NOSIGNAL);
+        });
+        stage.actor("other", |it| it.note("looks on"));
+    });
+}
+
+/// Where there are no virtual machines, the kernel says so at once.
+#[test]
+fn a_connection_between_virtual_machines_is_refused_as_ever() {
+    equal(|stage| {
+        stage.actor("client", raw::connect_to_machine);
+        stage.actor("other", |it| it.note("looks on"));
     });
 }

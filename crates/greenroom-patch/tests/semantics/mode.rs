@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use crate::{
     calls::borrow,
-    files::{ALL, Kind, bytes, flowing_pair},
+    files::{ALL, Kind, address, bytes, flowing_pair, named_datagram, udp},
     raw,
 };
 
@@ -64,6 +64,27 @@ fn no_call_that_moves_data_changes_the_mode() {
         });
         sender.join().expect("it went well");
         receiver.join().expect("it went well");
+        end.store(true, Ordering::Relaxed);
+        assert!(!watcher.join().expect("it went well"), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_connects_at_once_keeps_its_mode() {
+    for kind in [Kind::Udp, Kind::Datagram] {
+        let (one, to) = match kind {
+            Kind::Udp => (udp(), address(udp())),
+            _ => (named_datagram().0, address(named_datagram().0)),
+        };
+        let end = Arc::new(AtomicBool::new(false));
+        let watcher = watch(vec![one.as_raw_fd()], Arc::clone(&end));
+        let fd = one.as_raw_fd();
+        let connecting = spawn(move || {
+            for _ in 0..3000 {
+                raw::connect(fd, &to);
+            }
+        });
+        connecting.join().expect("it went well");
         end.store(true, Ordering::Relaxed);
         assert!(!watcher.join().expect("it went well"), "{kind:?}");
     }
