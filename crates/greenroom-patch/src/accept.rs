@@ -57,9 +57,14 @@ hooks! {
 /// Which process has an open file in a mode that is not its user's; zero is none.
 static MOMENT: AtomicU32 = AtomicU32::new(0);
 
+/// How many such moments have begun.
+static MOMENTS: AtomicU32 = AtomicU32::new(0);
+
 thread_local! {
     /// This OS thread has the turn, or takes it.
     static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+    /// How many moments had begun when it was last told to make a call again.
+    static MOMENTS_MET: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The turn of one OS thread to have a file in another mode. It is three system calls long, without a switch.
@@ -112,6 +117,7 @@ impl Moment {
     /// `None` if the user wants the file non-blocking.
     fn begin(fd: RawFd) -> Result<Option<Moment>> {
         let turn = Turn::take();
+        MOMENTS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: reads and sets flags of an open file, if it is one.
         unsafe {
             let mode = syscall!(SYS_fcntl, fd, libc::F_GETFL, 0usize)?;
@@ -137,7 +143,13 @@ fn was_moment(fd: RawFd, interest: Interest) -> bool {
     if hook::errno() != Errno::AGAIN || file::timeout(fd, interest).is_some() {
         return false;
     }
-    users_wish(fd) == Ok(false)
+    if users_wish(fd) != Ok(false) {
+        return false;
+    }
+    // All moments that the call can have met are over. If none has begun since the last time, it failed by itself: a
+    // file may have no time to wait at all, which the kernel does not tell from one without a limit.
+    let moments = MOMENTS.load(Ordering::Relaxed);
+    MOMENTS_MET.replace(moments) != moments
 }
 
 /// Whether the user wants the file non-blocking, whatever the moment makes of it.

@@ -16,7 +16,7 @@ use crate::{
         Kind, STREAMS, address, bytes, pair, receive_timeout, send_timeout, set_nonblocking, udp,
     },
     raw,
-    stage::{equal, equal_for, nap},
+    stage::{Cast, Stage, equal, equal_for, nap, perform},
 };
 
 fn unconnected(kind: Kind) -> OwnedFd {
@@ -138,6 +138,27 @@ fn accept_ends_with_the_sockets_timeout_or_at_once() {
         });
         stage.actor("other", |it| it.note("looks on"));
     });
+}
+
+/// By design a green thread takes less than no time for none. For an OS thread there is no difference.
+#[test]
+fn accept_on_an_os_thread_ends_at_once_if_there_is_no_time_at_all() {
+    let (listener, to) = listener(Kind::Tcp, 8);
+    // Elsewhere in the process a file has been in another mode for a moment.
+    let client = unconnected(Kind::Tcp).into_raw_fd();
+    greenroom::spawn(move || raw::connect(client, &to)).join().expect("it went well");
+    let no_time = libc::timeval { tv_sec: -1, tv_usec: 0 };
+    raw::set_time(&listener, libc::SOL_SOCKET, libc::SO_RCVTIMEO, no_time);
+    let listener = listener.into_raw_fd();
+    let noted = perform(Cast::Nobody, &|stage: &mut Stage| {
+        stage.actor("server", move |it| {
+            let first = it.accept(listener);
+            it.accept(listener);
+            it.close(first);
+        });
+    });
+    let again = "accept = -1, Resource temporarily unavailable (os error 11)";
+    assert_eq!(noted["server"], ["accept = 0, untouched", again, "close = 0, untouched"]);
 }
 
 #[test]
