@@ -205,7 +205,11 @@ fn both_ready(here: Here, [from, to]: [RawFd; 2], mut splice: impl FnMut() -> Re
     let not_ready = Cell::new(None);
     let step = || {
         // Of one that is no file, the wait says so.
-        let is_late = |&(fd, interest)| file::is_ready(fd, interest, Duration::ZERO) != Ok(true);
+        let is_late = |&(fd, interest)| {
+            let is_at_end =
+                || interest == Interest::Read && file::is_pipe(fd) && file::has_no_writer(fd);
+            file::is_ready(fd, interest, Duration::ZERO) != Ok(true) && !is_at_end()
+        };
         not_ready.set(ends.iter().position(is_late));
         if not_ready.get().is_some() { Err(Errno::AGAIN) } else { splice() }
     };

@@ -71,7 +71,10 @@ fn a_pipe_with_a_name_takes_all_however_much() {
 fn a_pipe_that_nobody_has_ever_written_to_is_at_its_end() {
     equal(|stage| {
         let reader = stage.keep(raw::reader_of_nobody());
+        let (end, into_end) = pair(Kind::Pipe);
+        let (_, into_end) = (stage.keep(end), stage.keep(into_end));
         stage.actor("reader", move |it| {
+            it.splice([reader, into_end], [None; 2], 8, 0);
             it.read(reader, 8);
             it.readv(reader, &[8, 8]);
             set_nonblocking(borrow(reader), true);
