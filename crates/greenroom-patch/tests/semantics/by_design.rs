@@ -191,6 +191,18 @@ const ROWS: &[Row] = &[
         green: &["send(300000, 0x4000000) = 300000, untouched", "one notice: false"],
     },
     Row {
+        what: "a `recvmmsg` ends early while notices of what was sent wait at the socket",
+        script: notices_among_messages,
+        plain: &["recvmmsg = 2"],
+        green: &["recvmmsg = 1"],
+    },
+    Row {
+        what: "who waits for the end of a child does not hear that it stops for a tracer that came meanwhile",
+        script: traced_under_a_wait,
+        plain: &["it has stopped: true"],
+        green: &["it has stopped: false"],
+    },
+    Row {
         what: "a receive with `MSG_WAITALL` that waits ends before an urgent byte when another has come after it",
         script: urgent_and_last,
         plain: &["recv(8, 0x100) = 3, untouched", "\"abc\"", "another has come: false"],
@@ -365,6 +377,41 @@ fn less_than_no_time(stage: &mut Stage) {
         thread::sleep(Duration::from_millis(50));
         it.send(other, b"hello", 0);
         it.after(1);
+    });
+}
+
+fn notices_among_messages(stage: &mut Stage) {
+    let (one, other) = pair(Kind::Udp);
+    let wanted = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    raw::set_option(&one, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, wanted as i32);
+    let (one, other) = (stage.keep(one), stage.keep(other));
+    stage.actor("one", move |it| {
+        raw::send(one, b"leaves a notice", 0);
+        nap();
+        it.step(1);
+        it.note(format_args!("recvmmsg = {}", raw::receive_two(one)));
+    });
+    stage.actor("sender", move |it| {
+        it.while_waiting(1);
+        it.send(other, b"one", 0);
+        nap();
+        it.send(other, b"two", 0);
+    });
+}
+
+fn traced_under_a_wait(stage: &mut Stage) {
+    let child = raw::child_to_be_traced(Duration::from_millis(60));
+    stage.actor("one", move |it| {
+        it.step(1);
+        it.note(format_args!("it has stopped: {}", raw::has_stopped(child)));
+        it.step(2);
+    });
+    stage.actor("other", move |it| {
+        it.after(1);
+        thread::sleep(Duration::from_millis(300));
+        raw::kill(child);
+        it.after(2);
+        raw::reap(child);
     });
 }
 

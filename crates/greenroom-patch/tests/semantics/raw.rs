@@ -538,6 +538,45 @@ pub(crate) fn sleep_by(clock: c_int, millis: i64) {
     assert_eq!(unsafe { libc::clock_nanosleep(clock, 0, &time, std::ptr::null_mut()) }, 0);
 }
 
+/// A child that begins to be traced after this time, and stops at once then.
+pub(crate) fn child_to_be_traced(after: std::time::Duration) -> i32 {
+    let micros = after.as_micros() as u32;
+    // SAFETY: the child of a process with several threads makes system calls alone, by functions that are allowed
+    // there, and ends by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        assert!(child >= 0, "{}", std::io::Error::last_os_error());
+        if child == 0 {
+            // What others close is to be closed.
+            libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+            libc::usleep(micros);
+            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            libc::raise(libc::SIGSTOP);
+            libc::_exit(0);
+        }
+        child
+    }
+}
+
+/// Waits for a child: whether it has stopped, and not ended.
+pub(crate) fn has_stopped(child: i32) -> bool {
+    let mut status = 0;
+    // SAFETY: there is room for the status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    libc::WIFSTOPPED(status)
+}
+
+pub(crate) fn kill(child: i32) {
+    // SAFETY: a child of ours, which nobody else waits for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+}
+
+/// Waits for the end of a child, if nobody else has.
+pub(crate) fn reap(child: i32) {
+    // SAFETY: no status is wanted.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+}
+
 /// A child that receives, sleeps and ends with the count; meanwhile the parent does something. The count.
 pub(crate) fn fork_and_receive(fd: RawFd, meanwhile: impl FnOnce()) -> i32 {
     let mut room = [0_u8; 8];
