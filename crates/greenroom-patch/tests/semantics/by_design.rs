@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::{Ipv4Addr, TcpListener},
     os::fd::IntoRawFd,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, memfd_create},
-    net::sockopt,
+    net::{AddressFamily, SocketType, socket, sockopt},
 };
 
 use crate::{
@@ -65,13 +66,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "fn the_mode_of_a_socket_that_connects_is_another_for_moments()",
     ),
     (
-        "`readv`, `writev`, and receives with `MSG_WAITALL`, whose parts or header are not there, are a fault, as is a sleep whose time is not there (a null pointer is not)",
+        "`readv`, `writev`, and receives with `MSG_WAITALL`, whose parts or header are not there, are a fault, as are a sleep and a `recvmmsg` whose time and a `sendfile` whose place is not there (a null pointer is not)",
         include_str!("waits.rs"),
         "fn what_is_not_there_is_refused_to_os_threads_and_a_fault_on_green_threads()",
     ),
     (
         "`close` of a socket with `SO_LINGER` keeps the OS thread until its bytes are sent or the time is over",
-        include_str!("by_design.rs"),
+        include_str!("closing.rs"),
         "fn a_close_that_lingers_keeps_the_os_thread()",
     ),
     (
@@ -201,6 +202,12 @@ const ROWS: &[Row] = &[
         script: traced_under_a_wait,
         plain: &["it has stopped: true"],
         green: &["it has stopped: false"],
+    },
+    Row {
+        what: "an `accept` that waits hears that there is no number left when somebody comes",
+        script: accept_without_numbers,
+        plain: &["accept = -1, Too many open files (os error 24)", "somebody has come: false"],
+        green: &["accept = -1, Too many open files (os error 24)", "somebody has come: true"],
     },
     Row {
         what: "a receive with `MSG_WAITALL` that waits ends before an urgent byte when another has come after it",
@@ -415,6 +422,31 @@ fn traced_under_a_wait(stage: &mut Stage) {
     });
 }
 
+/// The limit is the process's, which is this test's own.
+fn accept_without_numbers(stage: &mut Stage) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let to = crate::files::address(&listener);
+    let client = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let (listener, client) = (stage.keep(listener.into()), stage.keep(client));
+    let has_come = Arc::new(AtomicBool::new(false));
+    let comes = Arc::clone(&has_come);
+    stage.actor("one", move |it| {
+        // Both have what they need to wait.
+        nap();
+        let limit = raw::leave_no_number();
+        it.step(1);
+        it.accept(listener);
+        raw::limit_numbers(limit);
+        it.note(format_args!("somebody has come: {}", has_come.load(Ordering::SeqCst)));
+    });
+    stage.actor("client", move |it| {
+        it.after(1);
+        thread::sleep(Duration::from_millis(100));
+        comes.store(true, Ordering::SeqCst);
+        raw::connect(client, &to);
+    });
+}
+
 fn urgent_and_last(stage: &mut Stage) {
     let (one, other) = pair(Kind::Tcp);
     let (one, other) = (stage.keep(one), stage.keep(other));
@@ -455,36 +487,6 @@ fn notices(stage: &mut Stage) {
         nap();
         it.step(2);
     });
-}
-
-/// The kernel counts the time in whole seconds.
-#[test]
-fn a_close_that_lingers_keeps_the_os_thread() {
-    let script = |stage: &mut Stage| {
-        let (receiver, one) = narrow_pair(Kind::Tcp);
-        sockopt::set_socket_linger(&one, Some(Duration::from_secs(1))).expect("a socket");
-        let (_receiver, one) = (stage.keep(receiver), one.into_raw_fd());
-        raw::fill(one);
-        stage.actor("one", move |it| {
-            it.after(1);
-            it.close(one);
-            it.step(2);
-        });
-        stage.actor("other", move |it| {
-            it.step(1);
-            let begin = Instant::now();
-            nap();
-            it.note(format_args!(
-                "goes on meanwhile: {}",
-                begin.elapsed() < Duration::from_millis(600)
-            ));
-            it.after(2);
-        });
-    };
-    for (cast, goes_on) in [(Cast::Only(0), true), (Cast::Everybody, false)] {
-        let noted = perform(cast, &script);
-        assert_eq!(noted["other"], [format!("goes on meanwhile: {goes_on}")], "{cast:?}");
-    }
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! Numbers of files: closed, duplicated, replaced, wrong.
 
 use std::{
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, IntoRawFd},
     sync::{Arc, Barrier},
     thread,
+    time::{Duration, Instant},
 };
 
 use libc::{MSG_WAITALL, SHUT_RD, SHUT_RDWR, SHUT_WR};
+use rustix::net::sockopt;
 
 use crate::{
-    files::{ALL, Kind, pair},
+    files::{ALL, Kind, narrow_pair, pair},
     raw,
-    stage::{equal, equal_for, nap},
+    stage::{Cast, Stage, equal, equal_for, nap, perform},
 };
 
 #[test]
@@ -153,4 +155,34 @@ fn wrong_numbers_pointers_and_lengths_are_refused_alike() {
             it.recv(one, 64, libc::MSG_DONTWAIT);
         });
     });
+}
+
+/// By design: the kernel waits inside of the call. The kernel counts the time in whole seconds.
+#[test]
+fn a_close_that_lingers_keeps_the_os_thread() {
+    let script = |stage: &mut Stage| {
+        let (receiver, one) = narrow_pair(Kind::Tcp);
+        sockopt::set_socket_linger(&one, Some(Duration::from_secs(1))).expect("a socket");
+        let (_receiver, one) = (stage.keep(receiver), one.into_raw_fd());
+        raw::fill(one);
+        stage.actor("one", move |it| {
+            it.after(1);
+            it.close(one);
+            it.step(2);
+        });
+        stage.actor("other", move |it| {
+            it.step(1);
+            let begin = Instant::now();
+            nap();
+            it.note(format_args!(
+                "goes on meanwhile: {}",
+                begin.elapsed() < Duration::from_millis(600)
+            ));
+            it.after(2);
+        });
+    };
+    for (cast, goes_on) in [(Cast::Only(0), true), (Cast::Everybody, false)] {
+        let noted = perform(cast, &script);
+        assert_eq!(noted["other"], [format!("goes on meanwhile: {goes_on}")], "{cast:?}");
+    }
 }

@@ -114,17 +114,19 @@ fn the_mode_of_a_listener_is_another_for_moments() {
     assert!(!mode.contains(OFlags::NONBLOCK), "the mode is the user's afterwards");
 }
 
-/// By design, as with a listener. A socket of UDP connects at once, and as often as one likes.
+/// By design, as with a listener. One that is connected says so each time, and may be asked as often as one likes.
 #[test]
 fn the_mode_of_a_socket_that_connects_is_another_for_moments() {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = address(&listener);
+    let socket = std::net::TcpStream::connect(listener.local_addr().expect("it is bound"));
+    let socket = socket.expect("it listens");
     let end = Arc::new(AtomicBool::new(false));
     let watcher = watch(vec![socket.as_raw_fd()], Arc::clone(&end));
     let connecting = spawn(move || {
         let begin = Instant::now();
-        let address = socket.local_addr().expect("it is bound");
         while !watcher.is_finished() && begin.elapsed() < Duration::from_secs(10) {
-            socket.connect(address).expect("its own address is one");
+            raw::connect(socket.as_raw_fd(), &to);
         }
         end.store(true, Ordering::Relaxed);
         assert!(watcher.join().expect("it went well"), "a moment would have been seen");

@@ -489,6 +489,24 @@ pub(crate) fn reader_of_nobody() -> OwnedFd {
     }
 }
 
+/// Lets the process have no number more than it has, and gives the limit that it had.
+pub(crate) fn leave_no_number() -> libc::rlimit {
+    // SAFETY: all zeroes is a limit; the number that is closed was made here.
+    unsafe {
+        let mut limit: libc::rlimit = mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        let first_free = libc::dup(0);
+        libc::close(first_free);
+        limit_numbers(libc::rlimit { rlim_cur: first_free as _, ..limit });
+        limit
+    }
+}
+
+pub(crate) fn limit_numbers(limit: libc::rlimit) {
+    // SAFETY: reads the limit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+}
+
 /// Tries to connect between virtual machines, twice, with little patience.
 pub(crate) fn connect_to_machine(it: &mut Actor) {
     const PATIENCE: c_int = 6;
@@ -499,7 +517,7 @@ pub(crate) fn connect_to_machine(it: &mut Actor) {
             return;
         }
         let socket = OwnedFd::from_raw_fd(fd);
-        set_time(&socket, libc::AF_VSOCK, PATIENCE, timeval { tv_sec: 0, tv_usec: 30_000 });
+        set_time(&socket, libc::AF_VSOCK, PATIENCE, timeval { tv_sec: 0, tv_usec: 150_000 });
         let mut to: libc::sockaddr_vm = mem::zeroed();
         to.svm_family = libc::AF_VSOCK as _;
         (to.svm_cid, to.svm_port) = (libc::VMADDR_CID_LOCAL, 4444);

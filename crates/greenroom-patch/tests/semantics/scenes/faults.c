@@ -3,6 +3,8 @@
 #include "scene.h"
 
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -40,11 +42,23 @@ static int sleep_by_clock(struct scene *scene) {
     return clock_nanosleep(CLOCK_MONOTONIC, 0, NOWHERE, NULL) == EFAULT;
 }
 
+static int receive_for(struct scene *scene) {
+    struct mmsghdr message = {{0}};
+    return REFUSED(recvmmsg(scene->a, &message, 1, 0, NOWHERE));
+}
+
+static int send_from(struct scene *scene) {
+    FILE *file = tmpfile();
+    return REFUSED(sendfile(scene->a, fileno(file), NOWHERE, 1));
+}
+
 const struct row FAULTS[] = {
     {"readv", stream, read_parts, NULL},
     {"writev", stream, write_parts, NULL},
     {"recvmsg of a header", stream, receive_by_header, NULL},
     {"recvmsg of parts", stream, receive_parts, NULL},
+    {"recvmmsg for a time", stream, receive_for, NULL},
+    {"sendfile from a place", stream, send_from, NULL},
     {"nanosleep", nothing, sleep_for, NULL},
     {"clock_nanosleep", nothing, sleep_by_clock, NULL},
     {NULL, NULL, NULL, NULL},
