@@ -100,6 +100,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         include_str!("scenes/passes.c"),
         "{\"a splice to a socket of messages\"",
     ),
+    (
+        "a `read` of a named pipe keeps the OS thread if another takes the bytes first",
+        include_str!("scenes/passes.c"),
+        "{\"a read of a named pipe whose bytes another takes\"",
+    ),
 ];
 
 struct Row {

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -298,28 +299,34 @@ static void tcp_and_pipe(struct scene *scene) {
 
 static int thief_takes_from;
 
-/* Strikes at the system call: takes the bytes that were seen, as a faster reader would, and then makes the call, with
-   a flag that the filter lets pass and that means nothing to a pipe. */
+/* Strikes at the system call that the patch makes when `poll` has told of bytes: takes them, as a faster reader would,
+   and then makes a call that the filter lets pass and that does the same. */
 static void steal(int signal, siginfo_t *info, void *context) {
     char room[8];
     (void)signal;
-    (void)info;
-    MUST(syscall(SYS_recvfrom, thief_takes_from, room, 8, MSG_DONTWAIT, NULL, NULL) == 4);
     mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
 #if defined(__x86_64__)
-    greg_t *word = machine->gregs;
-    word[REG_RAX] = syscall(SYS_splice, word[REG_RDI], word[REG_RSI], word[REG_RDX], word[REG_R10],
-                            word[REG_R8], word[REG_R9] | SPLICE_F_MORE);
+    greg_t *answer = machine->gregs + REG_RAX;
+    greg_t arguments[] = {machine->gregs[REG_RDI], machine->gregs[REG_RSI], machine->gregs[REG_RDX],
+                          machine->gregs[REG_R10], machine->gregs[REG_R8],  machine->gregs[REG_R9]};
 #elif defined(__aarch64__)
-    unsigned long long *word = machine->regs;
-    word[0] = syscall(SYS_splice, word[0], word[1], word[2], word[3], word[4], word[5] | SPLICE_F_MORE);
+    unsigned long long *answer = machine->regs, *arguments = machine->regs;
 #else
 #error "where this machine keeps the arguments of a call is not known"
 #endif
+    if (info->si_syscall == SYS_splice) {
+        MUST(syscall(SYS_recvfrom, thief_takes_from, room, 8, MSG_DONTWAIT, NULL, NULL) == 4);
+        *answer = syscall(SYS_splice, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                          arguments[5] | SPLICE_F_MORE);
+    } else {
+        const struct iovec *part = (const struct iovec *)arguments[1];
+        MUST(syscall(SYS_read, thief_takes_from, room, 8) == 4);
+        *answer = syscall(SYS_read, arguments[0], part->iov_base, part->iov_len);
+    }
 }
 
+/* There are bytes, and a thief. */
 static void thief(struct scene *scene) {
-    tcp_and_pipe(scene);
     struct pollfd question = {.fd = scene->a, .events = POLLIN};
     feed(scene);
     MUST(poll(&question, 1, -1) == 1);
@@ -329,6 +336,7 @@ static void thief(struct scene *scene) {
     /* Of this OS thread alone. */
     struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_readv, 3, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_splice, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5])),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SPLICE_F_MORE, 1, 0),
@@ -338,6 +346,24 @@ static void thief(struct scene *scene) {
     struct sock_fprog filter = {sizeof steps / sizeof steps[0], steps};
     MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+static void thief_at_socket(struct scene *scene) {
+    tcp_and_pipe(scene);
+    thief(scene);
+}
+
+/* To a named pipe no call can say that it does not wait. */
+static void thief_at_named_pipe(struct scene *scene) {
+    char folder[] = "/tmp/greenroom-XXXXXX", name[64];
+    MUST(mkdtemp(folder) != NULL);
+    snprintf(name, sizeof name, "%s/pipe", folder);
+    MUST(mkfifo(name, 0600) == 0);
+    MUST((scene->a = open(name, O_RDONLY | O_NONBLOCK)) >= 0);
+    MUST((scene->b = open(name, O_WRONLY)) >= 0);
+    MUST(fcntl(scene->a, F_SETFL, 0) == 0);
+    MUST(unlink(name) == 0 && rmdir(folder) == 0);
+    thief(scene);
 }
 
 static int splice_to_pipe(struct scene *scene) {
@@ -379,6 +405,7 @@ const struct row PASSES[] = {
     {"a sleep by another clock", nothing, sleep_by_another_clock, NULL},
     {"a write to an eventfd with room for less", room_for_one, add_five, take_count},
     {"a splice to a socket of messages", room_for_one_message, splice_messages, drain_stream},
-    {"a splice from a socket whose bytes another takes", thief, splice_to_pipe, feed},
+    {"a splice from a socket whose bytes another takes", thief_at_socket, splice_to_pipe, feed},
+    {"a read of a named pipe whose bytes another takes", thief_at_named_pipe, do_read, feed},
     {NULL, NULL, NULL, NULL},
 };
