@@ -39,7 +39,7 @@ pub(crate) struct ForkWatch {
 impl ForkWatch {
     pub(crate) fn new() -> io::Result<ForkWatch> {
         let word = word()?;
-        Ok(ForkWatch { word, era: era(word) })
+        Ok(ForkWatch { word, era: era_of(word) })
     }
 
     /// True after a fork, in the child, until that was [noticed](ForkWatch::noticed).
@@ -56,12 +56,29 @@ impl ForkWatch {
     /// From here on this process is the one it was made in.
     #[cold]
     pub(crate) fn noticed(&mut self) {
-        self.era = era(self.word);
+        self.era = era_of(self.word);
+    }
+}
+
+/// A number that is another one in each process of a family of forks, and zero before the first hub was made.
+///
+/// Costs two loads. Asked in a child, it does not make the child's hubs its own.
+#[inline]
+pub fn era() -> u32 {
+    let word = ERA.load(Ordering::Acquire);
+    if word.is_null() {
+        return 0;
+    }
+    // SAFETY: as in `word`.
+    let word = unsafe { &*word };
+    match word.load(Ordering::Relaxed) {
+        0 => era_of(word),
+        known => known,
     }
 }
 
 #[cold]
-fn era(word: &AtomicU32) -> u32 {
+fn era_of(word: &AtomicU32) -> u32 {
     let fresh = NEXT_ERA.fetch_add(1, Ordering::Relaxed);
     match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,

@@ -68,6 +68,7 @@ mod seeds;
 pub mod poller;
 
 pub use clock::{Clock, Instant};
+pub use fork::era;
 pub use hub::{Hub, Stats};
 pub use listeners::{ListenError, ListenerKey, SourceKey};
 pub use mailbox::{Mailbox, WakeId};

@@ -208,9 +208,14 @@ impl<W: Waiter> Hub<W> {
         }
     }
 
-    /// In a new child of a fork, replaces what it shares with its parent.
+    /// In a new child of a fork, replaces what the hub shares with its parent, as each call does that changes what it
+    /// asks of the kernel. Elsewhere it costs a load.
+    ///
+    /// # Panics
+    ///
+    /// In the child, if the kernel gives no epoll set or no eventfd.
     #[inline]
-    pub(crate) fn notice_fork(&mut self) {
+    pub fn notice_fork(&mut self) {
         if self.fork.forked() {
             self.start_over_in_child();
         }

@@ -66,7 +66,11 @@ pub(crate) struct Taken {
 /// Takes the variables away, if one of them is in use.
 pub(crate) fn take() -> Option<Taken> {
     static VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
-    let variables = VARIABLES.get_or_init(|| find().unwrap_or_default());
+    // Whoever is second finds them as well, rather than wait for the first, who may not be in this forked child.
+    let variables = VARIABLES.get().unwrap_or_else(|| {
+        let found = find().unwrap_or_default();
+        VARIABLES.get_or_init(|| found)
+    });
     if variables.is_empty() {
         return None;
     }

@@ -58,7 +58,7 @@ use crate::{
 
 use closing::Awaited;
 pub use closing::{Closing, about_to_close, is_awaited};
-pub(crate) use closing::{Closings, hear};
+pub(crate) use closing::{Hearing, hear};
 pub(crate) use exchange::Away;
 pub use exchange::{Exchange, set_exchange};
 pub(crate) use vfork::Announced;

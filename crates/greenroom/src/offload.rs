@@ -178,7 +178,11 @@ struct State {
 fn helpers() -> &'static Helpers {
     static HELPERS: OnceLock<Helpers> = OnceLock::new();
     let process = std::process::id();
-    let mut helpers = HELPERS.get_or_init(Helpers::new);
+    // Made before one has the place to itself, which a forked child might wait for in vain: for a move at most.
+    let mut helpers = HELPERS.get().unwrap_or_else(|| {
+        let made = Helpers::new();
+        HELPERS.get_or_init(|| made)
+    });
     while helpers.process != process {
         helpers = helpers.after_fork.get_or_init(|| Box::new(Helpers::new()));
     }

@@ -19,13 +19,16 @@ use std::{
     },
 };
 
-use greenroom_hub::Mailbox;
+use greenroom_hub::{Hub, Mailbox};
 
 use crate::{
     hub::local::{Local, existing},
-    thread::errno::{Errno, ErrnoPlace},
+    thread::{
+        Waiter,
+        errno::{Errno, ErrnoPlace},
+    },
 };
-use word::{Heard, Ring, Told, Words};
+use word::{Heard, Hearer, Ring, Told, Words};
 
 /// How many waits there are for fds whose number leaves this remainder. Whoever closes an fd looks
 /// here first, and mostly that is all.
@@ -33,7 +36,14 @@ static WAITS: [AtomicU32; SLOTS] = [const { AtomicU32::new(0) }; SLOTS];
 const SLOTS: usize = 4096;
 
 /// Closed fds, for one hub to hear of.
-pub(crate) type Closings = word::Closings<Mailbox>;
+type Closings = word::Closings<Mailbox>;
+
+/// How a hub hears of closed fds, and the hub's era when that began.
+#[derive(Debug)]
+pub(crate) struct Hearing {
+    made_in: u32,
+    hearer: Hearer<Mailbox>,
+}
 
 impl Ring for Mailbox {
     fn ring(&self) {
@@ -81,59 +91,81 @@ fn process() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
 }
 
-/// A wait of this hub's for an fd, for as long as it lasts.
-pub(super) struct Awaited {
-    fd: RawFd,
-    closings: Arc<Closings>,
+impl Hearing {
+    /// Of a hub that has made this process its own: nobody sends word yet.
+    fn begin(hub: &Hub<Waiter>) -> Hearing {
+        let hearing = Hearing { made_in: hub.era(), hearer: Hearer::new() };
+        hearing.register();
+        hearing
+    }
+
+    /// In a forked child, where other OS threads are and another mailbox, those waits go on that began in its parent.
+    fn settle(&mut self, hub: &Hub<Waiter>) {
+        if self.made_in != hub.era() {
+            self.made_in = hub.era();
+            self.hearer.renew(|| hub.mailbox());
+            self.register();
+        }
+    }
+
+    #[cold]
+    fn register(&self) {
+        let mut all = lock(&Hubs::of_this_process().all);
+        // Those of hubs that have ended are nobody else's.
+        all.retain(|closings| Arc::strong_count(closings) > 1);
+        all.push(Arc::clone(self.hearer.closings()));
+    }
 }
 
-impl Awaited {
-    pub(super) fn begin(local: &Local, fd: RawFd) -> Awaited {
+/// Has the hub's own side changed, with the hub at hand, which is borrowed meanwhile.
+fn change(local: &Local, f: impl FnOnce(&mut Hearer<Mailbox>, &Hub<Waiter>)) {
+    let mut hub = local.hub.borrow_mut();
+    // Who begins a wait or has come back from one is in the loop, and not about to `exec`.
+    hub.notice_fork();
+    let mut place = local.hearing.borrow_mut();
+    let hearing = place.get_or_insert_with(|| Hearing::begin(&hub));
+    hearing.settle(&hub);
+    f(&mut hearing.hearer, &hub);
+}
+
+/// A wait of this hub's for an fd, for as long as it lasts.
+pub(super) struct Awaited<'a> {
+    local: &'a Local,
+    fd: RawFd,
+}
+
+impl Awaited<'_> {
+    pub(super) fn begin(local: &Local, fd: RawFd) -> Awaited<'_> {
         // What was closed before this wait began is not what is waited for.
         hear(local);
-        let mut place = local.closings.borrow_mut();
-        let era = local.hub.borrow().era();
-        if place.as_ref().is_none_or(|(made_in, _)| *made_in != era) {
-            let closings = Arc::new(Closings::new());
-            let mut all = lock(&Hubs::of_this_process().all);
-            // Those of hubs that have ended are nobody else's.
-            all.retain(|closings| Arc::strong_count(closings) > 1);
-            all.push(Arc::clone(&closings));
-            drop(all);
-            *place = Some((era, closings));
-        }
-        let (_, closings) = place.as_ref().expect("it was made a moment ago");
-        let closings = Arc::clone(closings);
-        drop(place);
-        closings.begin(&WAITS, fd, || local.hub.borrow().mailbox());
-        Awaited { fd, closings }
+        change(local, |hearer, hub| hearer.begin(&WAITS, fd, || hub.mailbox()));
+        Awaited { local, fd }
     }
 
     /// Each member stands for the set: closing it ends the wait for that.
-    pub(super) fn members<'a>(&self, members: &'a [RawFd]) -> AwaitedMembers<'a> {
-        let closings = Arc::clone(&self.closings);
-        closings.begin_members(&WAITS, self.fd, members);
-        AwaitedMembers { set: self.fd, members, closings }
+    pub(super) fn members<'a>(&'a self, members: &'a [RawFd]) -> AwaitedMembers<'a> {
+        change(self.local, |hearer, _| hearer.begin_members(&WAITS, self.fd, members));
+        AwaitedMembers { set: self, members }
     }
 }
 
 /// The members of a set that a hub waits for, for as long as that lasts. Less than the wait for
 /// the set itself, which there is besides.
 pub(super) struct AwaitedMembers<'a> {
-    set: RawFd,
+    set: &'a Awaited<'a>,
     members: &'a [RawFd],
-    closings: Arc<Closings>,
 }
 
 impl Drop for AwaitedMembers<'_> {
     fn drop(&mut self) {
-        self.closings.end_members(&WAITS, self.set, self.members);
+        let Awaited { local, fd } = self.set;
+        change(local, |hearer, _| hearer.end_members(&WAITS, *fd, self.members));
     }
 }
 
-impl Drop for Awaited {
+impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        self.closings.end(&WAITS, self.fd);
+        change(self.local, |hearer, _| hearer.end(&WAITS, self.fd));
     }
 }
 
@@ -192,16 +224,17 @@ fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
 
 /// Ends the waits for what was closed.
 pub(crate) fn hear(local: &Local) {
-    let Ok(place) = local.closings.try_borrow() else { return };
-    let Some((_, closings)) = place.as_ref() else { return };
-    if !closings.has_news() {
-        return;
-    }
+    let Ok(mut place) = local.hearing.try_borrow_mut() else { return };
+    let Some(hearing) = place.as_mut() else { return };
     let Ok(mut hub) = local.hub.try_borrow_mut() else { return };
     if hub.is_parents() {
         return;
     }
-    let Heard { closed, sets } = closings.take_news();
+    hearing.settle(&hub);
+    if !hearing.hearer.has_news() {
+        return;
+    }
+    let Heard { closed, sets } = hearing.hearer.take_news();
     for set in sets {
         hub.notify_close(set);
     }

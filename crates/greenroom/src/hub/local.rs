@@ -28,7 +28,7 @@ use greenroom_hub::{Backend, Chance, Clock, Hub};
 
 use crate::{
     debug::{Pulse, limit_from_env, say_panic, watch_for_good},
-    foreign::{Announced, Closings},
+    foreign::{Announced, Hearing},
     hub::{end::End, remote::Post},
     thread::{
         Control, Waiter, errno::ErrnoPlace, holder::Holders, join, registry::Registry,
@@ -61,9 +61,8 @@ pub(crate) struct Local {
     pub(crate) looks: Cell<bool>,
     /// What was seen there.
     pub(crate) seen: RefCell<Vec<usize>>,
-    /// What others close while green threads here wait for it in foreign code, and the hub's era when
-    /// that began.
-    pub(crate) closings: RefCell<Option<(u32, Arc<Closings>)>>,
+    /// What others close while green threads here wait for it in foreign code.
+    pub(crate) hearing: RefCell<Option<Hearing>>,
     /// A child that shares this memory was about to be made.
     pub(crate) vfork: Cell<Announced>,
     /// Who holds what is waited for there.
@@ -181,7 +180,7 @@ pub(crate) fn install(backend: Backend, clock: Clock) -> io::Result<&'static Loc
         post: RefCell::default(),
         looks: Cell::new(false),
         seen: RefCell::default(),
-        closings: RefCell::default(),
+        hearing: RefCell::default(),
         vfork: Cell::default(),
         holders: Cell::new(None),
         quiet: RefCell::default(),

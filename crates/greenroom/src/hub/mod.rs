@@ -7,6 +7,7 @@
 pub(crate) mod callback;
 mod end;
 pub(crate) mod local;
+mod process_lock;
 pub(crate) mod remote;
 
 use std::{

@@ -10,8 +10,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,10 @@ use std::{
 use greenroom_hub::{Instant, Mailbox, Wake, WakeId};
 
 use crate::{
-    hub::local::{Local, local},
+    hub::{
+        local::{Local, local},
+        process_lock::{Inherit, ProcessLock},
+    },
     thread::{
         Blocked, Builder, JoinError, Waiter, control, join, park, spawn::Owner,
         throw::assert_can_unwind,
@@ -47,7 +50,10 @@ const SENT: &str = "a function sent by another OS thread";
 type Job = Box<dyn FnOnce(&Local) + Send>;
 
 struct Shared {
-    state: Mutex<State>,
+    state: ProcessLock<State>,
+    /// How many [`Remote`]s there are. Not under the lock: a forked child has those that its parent had, whoever held
+    /// that.
+    remotes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -55,8 +61,13 @@ struct State {
     jobs: VecDeque<Job>,
     /// The hub's wait for jobs, until it is called. With the mailbox, for a child of a fork has another.
     wait: Option<(Mailbox, WakeId)>,
-    remotes: usize,
     has_ended: bool,
+}
+
+impl Inherit for State {
+    fn leave_parent(&mut self) {
+        self.wait = None;
+    }
 }
 
 impl Remote {
@@ -133,18 +144,20 @@ impl Remote {
 
 impl Clone for Remote {
     fn clone(&self) -> Remote {
-        self.shared.lock().remotes += 1;
+        // Under no lock: the hub, which asks for the count, counts this one as well.
+        self.shared.remotes.fetch_add(1, Ordering::SeqCst);
         Remote { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.remotes -= 1;
-        // The hub need not wait any more, and would not know.
-        let wait = if state.remotes == 0 { state.wait.take() } else { None };
-        drop(state);
+        if self.shared.remotes.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        // The hub need not wait any more, and would not know. Whether it does it decides under the lock: before this,
+        // and then is woken, or after it, by the count.
+        let wait = self.shared.lock().wait.take();
         if let Some((mailbox, id)) = wait {
             mailbox.wake(id);
         }
@@ -337,7 +350,7 @@ impl<T> fmt::Debug for RemoteJoinHandle<T> {
 
 /// How a thread ended, for whoever waits on another OS thread.
 struct Ending<T> {
-    state: Mutex<EndingState<T>>,
+    state: ProcessLock<EndingState<T>>,
     /// Which thread it is, once that is spawned.
     thread: OnceLock<Owner>,
     /// Somebody wants it to end.
@@ -368,10 +381,16 @@ impl<T> Default for EndingState<T> {
     }
 }
 
+impl<T> Inherit for EndingState<T> {
+    fn leave_parent(&mut self) {
+        self.waiter = None;
+    }
+}
+
 impl<T> Default for Ending<T> {
     fn default() -> Ending<T> {
         Ending {
-            state: Mutex::default(),
+            state: ProcessLock::new(),
             thread: OnceLock::new(),
             is_killed: AtomicBool::new(false),
         }
@@ -381,7 +400,7 @@ impl<T> Default for Ending<T> {
 impl<T> Ending<T> {
     /// The lock is held for a move, and nothing of the user's runs meanwhile.
     fn lock(&self) -> MutexGuard<'_, EndingState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Tells how it ended. Nobody may be left who would ask: then that is given back.
@@ -478,31 +497,24 @@ pub(crate) struct Post {
     shared: Arc<Shared>,
     /// In the ready queue, or not waiting at all.
     is_awake: Cell<bool>,
-    /// The process forked: those who knew of the wait are in the parent.
-    is_orphaned: Cell<bool>,
 }
 
 impl Shared {
     /// The lock is held for a push or a take, and nothing of the user's runs meanwhile.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl Post {
-    pub(crate) fn settle(&self, wake: Wake) -> bool {
-        self.is_orphaned.set(self.is_orphaned.get() || wake == Wake::Orphaned);
+    /// Also when the process has forked: those who knew of the wait are in the parent then.
+    pub(crate) fn settle(&self) -> bool {
         !self.is_awake.replace(true)
     }
 
     /// The loop's part: calls what has been sent, and waits for more while anybody could send it.
     pub(crate) fn run(self: Rc<Self>, local: &Local) {
-        let mut state = self.shared.lock();
-        if self.is_orphaned.take() {
-            state.wait = None;
-        }
-        let jobs = std::mem::take(&mut state.jobs);
-        drop(state);
+        let jobs = std::mem::take(&mut self.shared.lock().jobs);
         for job in jobs {
             if let Err(payload) = local.as_callback(|| job(local)) {
                 local.tell_panic(format_args!("{SENT}"), payload);
@@ -515,7 +527,7 @@ impl Post {
         let mut state = self.shared.lock();
         if !state.jobs.is_empty() {
             local.hub.borrow_mut().queue(Waiter::Post(Rc::clone(&self)));
-        } else if state.remotes > 0 && state.wait.is_none() {
+        } else if self.shared.remotes.load(Ordering::SeqCst) > 0 && state.wait.is_none() {
             self.is_awake.set(false);
             let mut hub = local.hub.borrow_mut();
             let id = hub.expect(Waiter::Post(Rc::clone(&self)));
@@ -536,13 +548,12 @@ pub(super) fn remote() -> Remote {
     let local = local();
     let post = local.post.borrow().clone();
     let post = post.unwrap_or_else(|| {
-        let shared = Arc::new(Shared { state: Mutex::default() });
-        let post =
-            Rc::new(Post { shared, is_awake: Cell::new(true), is_orphaned: Cell::new(false) });
+        let shared = Arc::new(Shared { state: ProcessLock::new(), remotes: AtomicUsize::new(0) });
+        let post = Rc::new(Post { shared, is_awake: Cell::new(true) });
         local.post.replace(Some(Rc::clone(&post)));
         post
     });
-    post.shared.lock().remotes += 1;
+    post.shared.remotes.fetch_add(1, Ordering::SeqCst);
     let is_idle = post.is_awake.get() && post.shared.lock().jobs.is_empty();
     if is_idle {
         Rc::clone(&post).wait(local);

@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     process::Child,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, TryLockError},
 };
 
 /// One list for the process, as the kernel has one: a hub may be gone before a child is.
@@ -22,14 +22,30 @@ pub(super) fn keep(child: Child) {
     UNWAITED.lock().unwrap_or_else(PoisonError::into_inner).push_back(child);
 }
 
-/// Waits for those that have ended: they leave the kernel's table.
+/// Waits for those that have ended: they leave the kernel's table. Unless somebody does so right now, on whatever OS
+/// thread: also on one that a forked child does not have.
 pub(super) fn reap() {
-    let mut unwaited = UNWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut unwaited = match UNWAITED.try_lock() {
+        Ok(unwaited) => unwaited,
+        Err(TryLockError::Poisoned(error)) => error.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
     for _ in 0..unwaited.len().min(ASKED_MAX) {
         let mut child = unwaited.pop_front().expect("it is as long as it was");
         // An error says that the kernel has forgotten it: so may we.
         if let Ok(None) = child.try_wait() {
             unwaited.push_back(child);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_another_who_looks_how_children_are() {
+        let _looks = UNWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        reap();
     }
 }

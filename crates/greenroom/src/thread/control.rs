@@ -82,7 +82,7 @@ impl hub::Waiter for Waiter {
             Waiter::Call(callback) => callback.settle(wake),
             Waiter::Throw(fiber) => fiber.settle_throw(wake),
             Waiter::ThrowRoot(control) => control.settle_throw(wake),
-            Waiter::Post(post) => post.settle(wake),
+            Waiter::Post(post) => post.settle(),
         }
     }
 

@@ -2,13 +2,21 @@
 
 use std::{
     io::{Read, Write},
-    os::{fd::AsRawFd, unix::net::UnixStream},
-    sync::mpsc::channel,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::channel,
+    },
     time::Duration,
 };
 
 use greenroom::{
-    JoinHandle, hub,
+    Instant, JoinHandle,
+    foreign::{Here, Stop, about_to_close, is_awaited},
+    hub,
     io::{GreenFd, Interest, trampoline},
     offload, sleep, spawn, thread, yield_now,
 };
@@ -28,6 +36,43 @@ fn reader(stream: UnixStream) -> JoinHandle<Vec<u8>> {
         GreenFd::new(stream).unwrap().read_exact(&mut bytes).unwrap();
         bytes
     })
+}
+
+/// A thread that waits in foreign code for an fd that is its own.
+fn foreign_waiter() -> (RawFd, UnixStream, JoinHandle<Result<(), Stop>>) {
+    let (here, there) = UnixStream::pair().unwrap();
+    let fd = here.as_raw_fd();
+    let waiter = spawn(move || {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let green = Here::get().expect("a green thread runs here");
+        green.wait(here.as_raw_fd(), Interest::Read, Some(deadline))
+    });
+    yield_now();
+    assert!(is_awaited(&(fd..=fd)));
+    (fd, there, waiter)
+}
+
+/// So many times a process forks while another OS thread takes and gives back a lock, so that at some of the forks
+/// that has it.
+const FORKS_AT_A_LOCK: usize = 200;
+
+/// Forks again and again while another OS thread does something that takes a lock. The children hang if they wait for the
+/// lock.
+fn fork_while(holds_locks: impl Fn() + Send + Sync, child: impl Fn()) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                holds_locks();
+            }
+        });
+        for _ in 0..FORKS_AT_A_LOCK {
+            assert_ended_well(fork(&child));
+            // So that the hub hears what it is sent.
+            yield_now();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Waits for a child as green threads should: somewhere else.
@@ -210,6 +255,55 @@ pub(crate) const CASES: &[Case] = &[
             });
             assert_ended_well(child);
             assert_eq!(here.spawn(|| 2).unwrap().join().unwrap(), 2);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_goes_on_although_somebody_was_just_sending_to_its_hub",
+        play: || {
+            let here = hub::remote();
+            let other = here.clone();
+            fork_while(
+                || drop(other.clone()),
+                || assert_eq!(here.spawn(|| 7).unwrap().join().unwrap(), 7),
+            );
+            assert_eq!(here.spawn(|| 2).unwrap().join().unwrap(), 2);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_goes_on_although_somebody_was_just_closing_what_may_be_awaited",
+        play: || {
+            let (fd, mut there, waiter) = foreign_waiter();
+            // Of another number, which is told from an awaited one later.
+            let namesake = fd + 4096;
+            assert!(is_awaited(&(namesake..=namesake)));
+            fork_while(
+                || drop(about_to_close(namesake..=namesake)),
+                || sleep(Duration::from_micros(1)),
+            );
+            there.write_all(b"x").unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(()));
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::who_waited_in_foreign_code_before_the_fork_hears_of_a_closing_in_the_child",
+        play: || {
+            let (fd, mut there, waiter) = foreign_waiter();
+            let child = {
+                let waiter = &waiter;
+                fork(move || {
+                    sleep(MOMENT);
+                    drop(about_to_close(fd..=fd));
+                    sleep(MOMENT);
+                    assert!(waiter.is_finished(), "nobody told it");
+                })
+            };
+            assert_ended_well(child);
+            assert!(!waiter.is_finished());
+            there.write_all(b"x").unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(()));
         },
         ..PLAIN
     },

@@ -13,7 +13,7 @@ use crate::{
 
 mod shared {
     pub(super) use loom::sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, Ordering, fence},
     };
 
@@ -26,7 +26,7 @@ mod shared {
 mod word;
 
 use shared::{AtomicBool, AtomicU32, Mutex, Ordering, lock};
-use word::{Closings, Heard, Ring, Told, is_awaited};
+use word::{Closings, Heard, Hearer, Ring, Told, is_awaited};
 
 impl Ring for Mailbox {
     fn ring(&self) {
@@ -45,16 +45,19 @@ struct World {
     waits: [AtomicU32; 2],
     /// What the kernel makes of the number.
     file: Mutex<Option<File>>,
-    hubs: Vec<Closings<Mailbox>>,
+    hubs: Vec<Arc<Closings<Mailbox>>>,
 }
 
 impl World {
-    fn new(hubs: usize) -> Arc<World> {
-        Arc::new(World {
+    /// With the own sides of so many hubs.
+    fn new<const HUBS: usize>() -> (Arc<World>, [Hearer<Mailbox>; HUBS]) {
+        let hearers = [(); HUBS].map(|()| Hearer::new());
+        let world = World {
             waits: [AtomicU32::new(0), AtomicU32::new(0)],
             file: Mutex::new(Some('a')),
-            hubs: (0..hubs).map(|_| Closings::new()).collect(),
-        })
+            hubs: hearers.iter().map(Hearer::closings).cloned().collect(),
+        };
+        (Arc::new(world), hearers)
     }
 
     fn tell(&self, fd: i32, told: Told) {
@@ -74,38 +77,34 @@ impl World {
 /// One hub, on its OS thread, and its wait for the number.
 struct Hub {
     world: Arc<World>,
-    number: usize,
+    hearer: Hearer<Mailbox>,
     inbox: Inbox,
     /// What the kernel watches for it, if it waits.
     watched: Option<File>,
 }
 
 impl Hub {
-    fn new(world: &Arc<World>, number: usize) -> Hub {
-        Hub { world: Arc::clone(world), number, inbox: Inbox::new(Bell::new()), watched: None }
-    }
-
-    fn closings(&self) -> &Closings<Mailbox> {
-        &self.world.hubs[self.number]
+    fn new(world: &Arc<World>, hearer: Hearer<Mailbox>) -> Hub {
+        Hub { world: Arc::clone(world), hearer, inbox: Inbox::new(Bell::new()), watched: None }
     }
 
     fn begin(&mut self) {
         self.hear();
         let mailbox = || self.inbox.mailbox();
-        self.closings().begin(&self.world.waits, FD, mailbox);
+        self.hearer.begin(&self.world.waits, FD, mailbox);
         self.watched = *lock(&self.world.file);
     }
 
-    fn end(&self) {
-        self.closings().end(&self.world.waits, FD);
+    fn end(&mut self) {
+        self.hearer.end(&self.world.waits, FD);
     }
 
     /// What word there is ends the wait, or has the kernel asked.
     fn hear(&mut self) {
-        if !self.closings().has_news() {
+        if !self.hearer.has_news() {
             return;
         }
-        let Heard { closed, sets } = self.closings().take_news();
+        let Heard { closed, sets } = self.hearer.take_news();
         assert_eq!(sets, [], "nobody waits for a set");
         for (_, told) in closed {
             if told == Told::Before || *lock(&self.world.file) != self.watched {
@@ -146,10 +145,10 @@ fn sleep(inbox: &Inbox) {
 fn a_wait_for_a_file_that_is_closed_ends_whenever_it_began() {
     for next in [None, Some('b')] {
         loom::model(move || {
-            let world = World::new(1);
+            let (world, [hearer]) = World::new();
             let closed = Arc::clone(&world);
             let closer = thread::spawn(move || closed.close(next));
-            let mut hub = Hub::new(&world, 0);
+            let mut hub = Hub::new(&world, hearer);
             hub.begin();
             if hub.watched == Some('a') {
                 hub.run();
@@ -164,14 +163,14 @@ fn a_wait_for_a_file_that_is_closed_ends_whenever_it_began() {
 #[test]
 fn a_wait_that_begins_after_the_closing_hears_nothing_of_it() {
     loom::model(|| {
-        let world = World::new(1);
+        let (world, [hearer]) = World::new();
         let is_closed = Arc::new(AtomicBool::new(false));
         let (closed, done) = (Arc::clone(&world), Arc::clone(&is_closed));
         let closer = thread::spawn(move || {
             closed.close(Some('b'));
             done.store(true, Ordering::Release);
         });
-        let mut hub = Hub::new(&world, 0);
+        let mut hub = Hub::new(&world, hearer);
         hub.begin();
         if hub.watched == Some('a') {
             hub.run();
@@ -193,10 +192,10 @@ fn a_wait_that_begins_after_the_closing_hears_nothing_of_it() {
 #[test]
 fn a_wait_that_is_taken_up_again_at_once_ends_if_it_is_for_the_same_file_and_only_then() {
     loom::model(|| {
-        let world = World::new(1);
+        let (world, [hearer]) = World::new();
         let closed = Arc::clone(&world);
         let closer = thread::spawn(move || closed.close(Some('b')));
-        let mut hub = Hub::new(&world, 0);
+        let mut hub = Hub::new(&world, hearer);
         hub.begin();
         let was_ended = hub.watched == Some('a');
         if was_ended {
@@ -219,11 +218,11 @@ fn a_wait_that_is_taken_up_again_at_once_ends_if_it_is_for_the_same_file_and_onl
 #[test]
 fn two_hubs_hear_of_one_closing() {
     super::model_bounded(|| {
-        let world = World::new(2);
-        let hubs = [0, 1].map(|number| {
+        let (world, hearers) = World::new::<2>();
+        let hubs = hearers.map(|hearer| {
             let world = Arc::clone(&world);
             thread::spawn(move || {
-                let mut hub = Hub::new(&world, number);
+                let mut hub = Hub::new(&world, hearer);
                 hub.begin();
                 hub.run();
                 hub.end();
@@ -237,8 +236,8 @@ fn two_hubs_hear_of_one_closing() {
 #[test]
 fn no_word_is_lost_when_another_is_taken() {
     super::model_bounded(|| {
-        let world = World::new(1);
-        let mut hub = Hub::new(&world, 0);
+        let (world, [hearer]) = World::new();
+        let mut hub = Hub::new(&world, hearer);
         hub.begin();
         let tells = [FD, SET].map(|fd| {
             let world = Arc::clone(&world);
@@ -247,8 +246,8 @@ fn no_word_is_lost_when_another_is_taken() {
         let mut heard = Vec::new();
         while heard.len() < 2 {
             open_letters(&mut hub.inbox);
-            if hub.closings().has_news() {
-                heard.extend(hub.closings().take_news().closed);
+            if hub.hearer.has_news() {
+                heard.extend(hub.hearer.take_news().closed);
             } else {
                 sleep(&hub.inbox);
             }
@@ -261,9 +260,8 @@ fn no_word_is_lost_when_another_is_taken() {
 #[test]
 fn who_waits_for_a_set_hears_that_a_member_is_closed() {
     loom::model(|| {
-        let world = World::new(1);
+        let (world, [mut hub]) = World::new();
         let mut inbox = Inbox::new(Bell::new());
-        let hub = &world.hubs[0];
         hub.begin(&world.waits, SET, || inbox.mailbox());
         hub.begin_members(&world.waits, SET, &[FD]);
         let closed = Arc::clone(&world);

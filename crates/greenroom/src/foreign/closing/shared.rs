@@ -5,6 +5,6 @@
 
 pub(super) use super::lock;
 pub(super) use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU32, Ordering, fence},
 };

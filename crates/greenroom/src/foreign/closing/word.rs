@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, mem, ops::RangeInclusive, os::fd::RawFd};
 
-use super::shared::{AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
+use super::shared::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
 
 /// Has a hub take a turn.
 pub(crate) trait Ring {
@@ -72,9 +72,9 @@ impl<const MAX: usize> Words<MAX> {
     }
 }
 
-/// Closed fds, for one hub to hear of by `M`.
+/// Closed fds, for one hub to hear of by `M`: what other OS threads have of its [`Hearer`].
 #[derive(Debug)]
-pub(crate) struct Closings<M> {
+pub(super) struct Closings<M> {
     has_news: AtomicBool,
     news: Mutex<News<M>>,
 }
@@ -85,64 +85,14 @@ const CLOSED_MAX: usize = 64;
 #[derive(Debug)]
 struct News<M> {
     closed: Words<CLOSED_MAX>,
-    /// Fds that are waited for by way of another one, and that one.
-    members: BTreeSet<(RawFd, RawFd)>,
-    /// How many waits of the hub's there are.
-    waits: usize,
-    /// There while there are any: a hub that others can reach does not believe in a deadlock.
+    /// There while the hub waits: a hub that others can reach does not believe in a deadlock.
     mailbox: Option<M>,
 }
 
-/// What a hub hears.
-pub(super) struct Heard {
-    pub(super) closed: Vec<(RangeInclusive<RawFd>, Told)>,
-    /// Sets that one of them is a member of.
-    pub(super) sets: Vec<RawFd>,
-}
-
 impl<M: Ring> Closings<M> {
-    pub(super) fn new() -> Closings<M> {
-        let news = News { closed: Words::NONE, members: BTreeSet::new(), waits: 0, mailbox: None };
+    fn new(mailbox: Option<M>) -> Closings<M> {
+        let news = News { closed: Words::NONE, mailbox };
         Closings { has_news: AtomicBool::new(false), news: Mutex::new(news) }
-    }
-
-    /// A wait of the hub's begins. Afterwards the kernel may be asked to watch the fd.
-    pub(super) fn begin(&self, waits: &Waits, fd: RawFd, mailbox: impl FnOnce() -> M) {
-        let mut news = lock(&self.news);
-        news.waits += 1;
-        if news.mailbox.is_none() {
-            news.mailbox = Some(mailbox());
-        }
-        drop(news);
-        slot(waits, fd).fetch_add(1, Ordering::SeqCst);
-        // The kernel's look at the fd comes after it.
-        fence(Ordering::SeqCst);
-    }
-
-    pub(super) fn end(&self, waits: &Waits, fd: RawFd) {
-        slot(waits, fd).fetch_sub(1, Ordering::SeqCst);
-        let mut news = lock(&self.news);
-        news.waits -= 1;
-        if news.waits == 0 {
-            news.mailbox = None;
-        }
-    }
-
-    /// Each member stands for the set, for which a wait has begun: closing it ends the wait for that.
-    pub(super) fn begin_members(&self, waits: &Waits, set: RawFd, members: &[RawFd]) {
-        let mut news = lock(&self.news);
-        for &member in members {
-            slot(waits, member).fetch_add(1, Ordering::SeqCst);
-            news.members.insert((member, set));
-        }
-    }
-
-    pub(super) fn end_members(&self, waits: &Waits, set: RawFd, members: &[RawFd]) {
-        let mut news = lock(&self.news);
-        for &member in members {
-            slot(waits, member).fetch_sub(1, Ordering::SeqCst);
-            news.members.remove(&(member, set));
-        }
     }
 
     /// Sends word, if the hub waits for anything.
@@ -155,24 +105,91 @@ impl<M: Ring> Closings<M> {
         self.has_news.store(true, Ordering::SeqCst);
         news.mailbox.iter().for_each(M::ring);
     }
+}
+
+/// What a hub hears.
+pub(super) struct Heard {
+    pub(super) closed: Vec<(RangeInclusive<RawFd>, Told)>,
+    /// Sets that one of them is a member of.
+    pub(super) sets: Vec<RawFd>,
+}
+
+/// The hub's own side.
+#[derive(Debug)]
+pub(crate) struct Hearer<M> {
+    closings: Arc<Closings<M>>,
+    /// How many waits of the hub's there are.
+    waits: usize,
+    /// Fds that are waited for by way of another one, and that one.
+    members: BTreeSet<(RawFd, RawFd)>,
+}
+
+impl<M: Ring> Hearer<M> {
+    pub(super) fn new() -> Hearer<M> {
+        Hearer { closings: Arc::new(Closings::new(None)), waits: 0, members: BTreeSet::new() }
+    }
+
+    /// For others to send word to.
+    pub(super) fn closings(&self) -> &Arc<Closings<M>> {
+        &self.closings
+    }
+
+    /// Is told anew from now on, of the same waits: the lock may be held by an OS thread that is not in this process.
+    pub(super) fn renew(&mut self, mailbox: impl FnOnce() -> M) {
+        self.closings = Arc::new(Closings::new((self.waits > 0).then(mailbox)));
+    }
+
+    /// A wait begins. Afterwards the kernel may be asked to watch the fd.
+    pub(super) fn begin(&mut self, waits: &Waits, fd: RawFd, mailbox: impl FnOnce() -> M) {
+        self.waits += 1;
+        if self.waits == 1 {
+            lock(&self.closings.news).mailbox = Some(mailbox());
+        }
+        slot(waits, fd).fetch_add(1, Ordering::SeqCst);
+        // The kernel's look at the fd comes after it.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn end(&mut self, waits: &Waits, fd: RawFd) {
+        slot(waits, fd).fetch_sub(1, Ordering::SeqCst);
+        self.waits -= 1;
+        if self.waits == 0 {
+            lock(&self.closings.news).mailbox = None;
+        }
+    }
+
+    /// Each member stands for the set, for which a wait has begun: closing it ends the wait for that.
+    pub(super) fn begin_members(&mut self, waits: &Waits, set: RawFd, members: &[RawFd]) {
+        for &member in members {
+            self.members.insert((member, set));
+            slot(waits, member).fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn end_members(&mut self, waits: &Waits, set: RawFd, members: &[RawFd]) {
+        for &member in members {
+            slot(waits, member).fetch_sub(1, Ordering::SeqCst);
+            self.members.remove(&(member, set));
+        }
+    }
 
     /// Whether word has come since the last was taken.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        self.has_news.load(Ordering::SeqCst)
+        self.closings.has_news.load(Ordering::SeqCst)
     }
 
-    pub(super) fn take_news(&self) -> Heard {
+    pub(super) fn take_news(&mut self) -> Heard {
         // First the flag: word that comes in between is taken now, and looked for in vain later.
-        self.has_news.store(false, Ordering::SeqCst);
-        let mut news = lock(&self.news);
-        let closed: Vec<_> = mem::replace(&mut news.closed, Words::NONE).iter().collect();
+        self.closings.has_news.store(false, Ordering::SeqCst);
+        let words = mem::replace(&mut lock(&self.closings.news).closed, Words::NONE);
+        let closed: Vec<_> = words.iter().collect();
         let within =
             |fds: &RangeInclusive<RawFd>| (*fds.start(), RawFd::MIN)..=(*fds.end(), RawFd::MAX);
         let sets = closed
             .iter()
             .filter(|(fds, _)| !fds.is_empty())
-            .flat_map(|(fds, _)| news.members.range(within(fds)).map(|&(_, set)| set))
+            .flat_map(|(fds, _)| self.members.range(within(fds)).map(|&(_, set)| set))
             .collect();
         Heard { closed, sets }
     }
