@@ -7,7 +7,10 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixStream},
     process::{Command, id},
     rc::Rc,
-    sync::atomic::{AtomicI32, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -84,6 +87,29 @@ extern "C" fn vforked() -> c_int {
         exec(c"true");
     }
     1
+}
+
+/// The first wait of a process, on an OS thread of its own, and forks meanwhile, whose children wait as well.
+fn first_wait_and_forks() -> c_int {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let first = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            spawn(|| nap(1)).join().unwrap();
+            is_over.store(true, Ordering::Relaxed);
+        }
+    });
+    // One right after the other: what is found out at the first wait takes some hundred microseconds.
+    let mut children = Vec::new();
+    while children.len() < 3 || children.len() < 40 && !is_over.load(Ordering::Relaxed) {
+        children.push(fork(|| {
+            spawn(|| nap(1)).join().unwrap();
+            0
+        }));
+    }
+    first.join().unwrap();
+    let all_ended_well = children.iter().all(|&pid| waitpid(pid, 0).of(pid).status == 0);
+    c_int::from(!all_ended_well)
 }
 
 pub(crate) const CASES: &[Case] = &[
@@ -250,6 +276,16 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             let played = spawn(|| crate::kernel::system(c"exit 7"));
             assert_eq!(played.join().unwrap(), 7 << 8);
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "forks::a_child_waits_although_another_os_thread_was_just_finding_out_what_is_kept_with_a_wait",
+        play: || {
+            for _ in 0..8 {
+                let pid = fork(first_wait_and_forks);
+                assert_eq!(waitpid(pid, 0).of(pid).status, 0);
+            }
         },
         ..PLAIN
     },
