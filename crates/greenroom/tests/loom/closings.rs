@@ -162,7 +162,7 @@ fn a_wait_for_a_file_that_is_closed_ends_whenever_it_began() {
 
 #[test]
 fn a_wait_that_begins_after_the_closing_hears_nothing_of_it() {
-    loom::model(|| {
+    super::model_bounded(|| {
         let (world, [hearer]) = World::new();
         let is_closed = Arc::new(AtomicBool::new(false));
         let (closed, done) = (Arc::clone(&world), Arc::clone(&is_closed));
@@ -191,7 +191,7 @@ fn a_wait_that_begins_after_the_closing_hears_nothing_of_it() {
 
 #[test]
 fn a_wait_that_is_taken_up_again_at_once_ends_if_it_is_for_the_same_file_and_only_then() {
-    loom::model(|| {
+    super::model_bounded(|| {
         let (world, [hearer]) = World::new();
         let closed = Arc::clone(&world);
         let closer = thread::spawn(move || closed.close(Some('b')));
