@@ -340,3 +340,29 @@ fn in_a_destructor_during_a_panic_joining_says_that_it_may_not_wait() {
         assert_eq!(said.take(), "a thread that unwinds from a panic cannot wait");
     });
 }
+
+/// The hub decides whether to wait for what is sent while the last who could send it goes.
+#[test]
+fn a_hub_waits_for_what_is_sent_as_long_as_anybody_can_send_and_no_longer() {
+    testing::run(|| {
+        for round in 0..200 {
+            let remote = hub::remote();
+            let other = thread::spawn(move || {
+                // More who come and go, and work that has the hub look.
+                let more = remote.clone();
+                let far = remote.spawn(|| ()).unwrap();
+                drop(more);
+                drop(far);
+                drop(remote);
+            });
+            while !other.is_finished() {
+                yield_now();
+            }
+            other.join().unwrap();
+            // A turn for the letters, and one for what they bring; in each more than one may run.
+            let left = || (hub::stats().expected, hub::stats().threads);
+            (0..2000).take_while(|_| left() != (0, 0)).for_each(|_| yield_now());
+            assert_eq!(left(), (0, 0), "expected calls and threads in round {round}");
+        }
+    });
+}
