@@ -6,7 +6,7 @@
 //! # Safety
 //!
 //! A forked child has the forking OS thread alone. A case forks while no other OS thread of its
-//! process holds a lock that the child needs, and leaves the child by `_exit`. The handler only
+//! process holds a lock that the child waits for, and leaves the child by `_exit`. The handler only
 //! counts, in an atomic. Standard error is never closed, only made another file.
 
 #![allow(unsafe_code)]
