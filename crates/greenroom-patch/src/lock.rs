@@ -24,8 +24,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     hook::{self, Green},
+    memory::copy_pair,
     next::Next,
     raw::{Errno, Result, Word},
+    sleep,
 };
 
 /// A wait that lasts so long is told of.
@@ -97,7 +99,7 @@ hooks! {
         f: c_long,
     ) -> c_long {
         green(here) {
-            if number == libc::SYS_futex { wait_for_word(here, a as usize, b, c as u32, d, f as u32) } else { Green::Pass }
+            if number == libc::SYS_futex { wait_for_word(here, a as usize, b, c as u32, ptr::with_exposed_provenance(d as usize), f as u32) } else { Green::Pass }
         }
         else crate::raw::call(number, &[a.word(), b.word(), c.word(), d.word(), e.word(), f.word()])
     }
@@ -132,19 +134,15 @@ fn watch<T>(
     lock: *const T,
     wait_until: impl FnOnce(*const timespec) -> c_int,
 ) -> Green {
-    let end = after(ClockId::Realtime, LONG);
+    let now = clock_gettime(ClockId::Realtime);
+    let end = timespec { tv_sec: now.tv_sec + LONG.as_secs().cast_signed(), tv_nsec: now.tv_nsec };
     hook::keeping_errno(|| match wait_until(&end) {
         libc::ETIMEDOUT => {
-            here.report_lock(call, lock.addr(), LONG);
+            here.report_lock(call, lock.addr(), LONG, None);
             Green::Pass
         }
         answer => Green::Done(Ok(answer.word())),
     })
-}
-
-fn after(clock: ClockId, time: Duration) -> timespec {
-    let now = clock_gettime(clock);
-    timespec { tv_sec: now.tv_sec + time.as_secs().cast_signed(), tv_nsec: now.tv_nsec }
 }
 
 /// `futex`: what std waits with, and most other libraries that do not use pthread.
@@ -153,29 +151,48 @@ unsafe fn wait_for_word(
     word: usize,
     operation: c_long,
     expected: u32,
-    timeout: c_long,
+    timeout: *const timespec,
     mask: u32,
 ) -> Green {
-    let command = operation as c_int & libc::FUTEX_CMD_MASK;
-    let waits = matches!(command, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET);
-    // Who brings an end of its own is not stuck.
-    if !waits || timeout != 0 {
+    let operation = operation as c_int;
+    let flags = operation & !libc::FUTEX_CMD_MASK;
+    let is_by_day = flags & libc::FUTEX_CLOCK_REALTIME != 0;
+    let clock = if is_by_day { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC };
+    let now = sleep::now(clock);
+    // The first takes a span of time, the second the end of one; and only the second knows the time of day.
+    let (start, mask) = match operation & libc::FUTEX_CMD_MASK {
+        libc::FUTEX_WAIT if !is_by_day => (now, libc::FUTEX_BITSET_MATCH_ANY as u32),
+        libc::FUTEX_WAIT_BITSET => (Duration::ZERO, mask),
+        _ => return Green::Pass,
+    };
+    let end = if timeout.is_null() {
+        None
+    } else {
+        // SAFETY: libc's caller passes a time to be read.
+        let Some(time) = (unsafe { copy_pair(timeout) }) else { return Green::Pass };
+        let Ok(time) = sleep::duration(&raw const time) else { return Green::Pass };
+        Some(start.saturating_add(time))
+    };
+    let soon = now + LONG;
+    if end.is_some_and(|end| end <= soon) {
         return Green::Pass;
     }
-    let end = match command {
-        libc::FUTEX_WAIT => timespec { tv_sec: LONG.as_secs().cast_signed(), tv_nsec: 0 },
-        _ => after(ClockId::Monotonic, LONG),
+    let operation = flags | libc::FUTEX_WAIT_BITSET;
+    let wait_until = |end: Option<Duration>| {
+        let end = end.map(|end| timespec {
+            tv_sec: end.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: end.subsec_nanos().into(),
+        });
+        let end = end.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: libc's caller answers for the word; the time is ours.
+        unsafe { syscall!(SYS_futex, word, operation, expected, end, 0usize, mask) }
     };
-    let operation = operation & !c_long::from(libc::FUTEX_CLOCK_REALTIME);
-    // SAFETY: libc's caller answers for the word; the time is ours.
-    let waited = unsafe {
-        syscall!(SYS_futex, word, operation, expected, ptr::from_ref(&end), 0usize, mask)
-    };
-    match waited {
+    match wait_until(Some(soon)) {
         Err(Errno::TIMEDOUT) => {
             let call = "a lock of the standard library or a futex";
-            hook::keeping_errno(|| here.report_lock(call, word, LONG));
-            Green::Pass
+            let left = end.map(|end| end.saturating_sub(soon));
+            hook::keeping_errno(|| here.report_lock(call, word, LONG, left));
+            wait_until(end).into()
         }
         done => done.into(),
     }

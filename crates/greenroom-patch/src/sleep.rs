@@ -115,7 +115,7 @@ pub(crate) fn duration(time: *const timespec) -> Result<Duration> {
     }
 }
 
-fn now(clock: clockid_t) -> Duration {
+pub(crate) fn now(clock: clockid_t) -> Duration {
     let clock = match clock {
         libc::CLOCK_REALTIME => rustix::time::ClockId::Realtime,
         _ => rustix::time::ClockId::Monotonic,

@@ -11,13 +11,13 @@
 use std::{
     cell::{Cell, RefCell, UnsafeCell},
     env,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     mem,
     process::{Command, Stdio},
     rc::Rc,
-    sync::{Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, mpsc},
+    sync::{Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, atomic::AtomicU32, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use greenroom::{spawn, thread::Builder};
@@ -107,6 +107,27 @@ fn condvar() {
     signal_and_want(|| drop(LOCK.1.wait(LOCK.0.lock().unwrap())));
 }
 
+fn condvar_with_an_end() {
+    static LOCK: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    let want = || drop(LOCK.1.wait_timeout(LOCK.0.lock().unwrap(), FOREVER));
+    signal_and_want(want);
+}
+
+fn futex_with_a_span() {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    signal_and_want(|| drop(wait_for_word(&WORD, FOREVER)));
+}
+
+/// As `parking_lot` waits: for a span of time, where std gives the end of one.
+fn wait_for_word(word: &AtomicU32, time: Duration) -> io::Result<()> {
+    let time =
+        libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: a word and a time that outlive the call.
+    let waited = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, 0, &raw const time) };
+    if waited == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn channel() {
     let (sender, receiver) = mpsc::channel::<()>();
     let hold = move || {
@@ -179,7 +200,7 @@ fn hold_by(lock: fn()) -> impl FnOnce() {
 const STD: &str = "a lock of the standard library or a futex";
 
 /// What is played, and how the report names the call.
-const CASES: [(&str, fn(), &str); 16] = [
+const CASES: [(&str, fn(), &str); 18] = [
     ("mutex", mutex, STD),
     ("read_and_write", read_and_write, STD),
     ("write_and_read", write_and_read, STD),
@@ -187,6 +208,8 @@ const CASES: [(&str, fn(), &str); 16] = [
     ("once_lock", once_lock, STD),
     ("lazy_lock", lazy_lock, STD),
     ("condvar", condvar, STD),
+    ("condvar_with_an_end", condvar_with_an_end, STD),
+    ("futex_with_a_span", futex_with_a_span, STD),
     ("channel", channel, STD),
     ("full_channel", full_channel, STD),
     ("barrier", barrier, STD),
@@ -335,4 +358,24 @@ fn a_refcell_of_a_thread_local_that_is_borrowed_across_a_wait_is_met_borrowed_by
     let [first, second] = [(); 2].map(|()| spawn(borrow));
     first.join().unwrap();
     assert!(second.join().unwrap_err().is_panic());
+}
+
+#[test]
+fn a_wait_that_was_told_of_ends_when_its_own_time_is_over() {
+    static LOCK: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    const TIME: Duration = Duration::from_millis(1200);
+    let timed = |wait: fn() -> bool| {
+        let begin = Instant::now();
+        let is_over = spawn(wait).join().unwrap();
+        (is_over, begin.elapsed())
+    };
+    let waits: [fn() -> bool; 2] = [
+        || LOCK.1.wait_timeout(LOCK.0.lock().unwrap(), TIME).unwrap().1.timed_out(),
+        || wait_for_word(&WORD, TIME).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut),
+    ];
+    for wait in waits {
+        let (is_over, time) = timed(wait);
+        assert!(is_over && time >= TIME && time < TIME * 3, "{is_over}, after {time:?}");
+    }
 }

@@ -24,21 +24,25 @@ static TOLD: AtomicUsize = AtomicUsize::new(0);
 
 impl Here {
     /// Says that the caller has waited for `time` in `call` for the lock, or whatever it is, at
-    /// `address`, with the whole OS thread.
+    /// `address`, with the whole OS thread; and goes on for what is `left`, or until it is there.
     #[cold]
-    pub fn report_lock(self, call: &str, address: usize, time: Duration) {
+    pub fn report_lock(self, call: &str, address: usize, time: Duration, left: Option<Duration>) {
         if TOLD.swap(address, Ordering::Relaxed) != address {
-            say(format_args!("{}", words(self, call, time).trim_end()));
+            say(format_args!("{}", words(self, call, time, left).trim_end()));
         }
     }
 }
 
-fn words(here: Here, call: &str, time: Duration) -> String {
+fn words(here: Here, call: &str, time: Duration, left: Option<Duration>) -> String {
     let me = current();
+    let end = match left {
+        None => "that is never, for none can run".to_owned(),
+        Some(left) => format!("it waits in vain for another {left:.0?}, for none can run"),
+    };
     let mut words = format!(
         "{me} has held the loop for {time:.0?}: it waits in {call} with its whole OS thread, for a \
-         lock or a signal of another thread. If one of this hub's green threads is to give it, that is \
-         never, for none can run. Do not hold such a lock across a wait, or wait for such a signal: \
+         lock or a signal of another thread. If one of this hub's green threads is to give it, {end}. \
+         Do not hold such a lock across a wait, or wait for such a signal: \
          greenroom::sync has both for green threads, and greenroom_patch::no_switch keeps a \
          thread that holds a lock from stepping aside.\n"
     );
