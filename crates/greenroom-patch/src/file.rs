@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    fs,
     os::fd::{BorrowedFd, RawFd},
     time::Duration,
 };
@@ -23,10 +24,11 @@ use rustix::{
         AddressFamily, SocketType,
         sockopt::{
             Timeout, socket_acceptconn, socket_domain, socket_error, socket_passcred,
-            socket_timeout, socket_type,
+            socket_peercred, socket_timeout, socket_type,
         },
     },
     pipe::{PipeFlags, SpliceFlags, pipe_with, tee},
+    process::getpid,
     termios::isatty,
 };
 
@@ -175,6 +177,26 @@ pub(crate) fn ends_look(fd: RawFd) -> bool {
 /// Whether there are bytes to be read.
 pub(crate) fn has_bytes(fd: RawFd) -> bool {
     borrow(fd).and_then(|fd| Ok(ioctl_fionread(fd)?)).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Fds of the process that are looked through at most.
+const FDS_MAX: usize = 4096;
+
+/// Whether this is a Unix socket by which signals reach the event loops of a process, such as tokio's: its other end is
+/// this process's as well, and each loop has an fd of its own for this end. An error of it is a fault to them.
+pub(crate) fn wakes_its_owner(fd: RawFd) -> bool {
+    let Ok(mine) = borrow(fd) else { return false };
+    let is_unix = socket_domain(mine) == Ok(AddressFamily::UNIX);
+    if !is_unix || !socket_peercred(mine).is_ok_and(|peer| peer.pid == getpid()) {
+        return false;
+    }
+    let file = |fd| borrow(fd).and_then(|fd| Ok(fstat(fd)?)).map(|stat| (stat.st_dev, stat.st_ino));
+    let (here, entries) = (file(fd), fs::read_dir("/proc/self/fd"));
+    let mut others = entries.into_iter().flatten().flatten().take(FDS_MAX).filter_map(|entry| {
+        let other: RawFd = entry.file_name().to_str()?.parse().ok()?;
+        (other != fd).then_some(other)
+    });
+    here.is_ok() && others.any(|other| file(other) == here)
 }
 
 /// Whether an error waits to be told by the next call.

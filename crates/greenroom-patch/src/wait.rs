@@ -191,9 +191,10 @@ impl Wait {
     fn begin(&mut self) -> Result<Option<Instant>> {
         match self.state {
             // Who waits elsewhere, in an event loop, and was refused there, hears here why.
-            State::New if file::is_nonblocking(self.fd)? => {
-                Err(self.here.refused_before().map_or(Errno::AGAIN, |(stop, _)| errno(stop)))
-            }
+            State::New if file::is_nonblocking(self.fd)? => match self.here.refused_before() {
+                Some((stop, _)) if !file::wakes_its_owner(self.fd) => Err(errno(stop)),
+                _ => Err(Errno::AGAIN),
+            },
             State::New => {
                 *self = Wait::blocking(self.here, self.fd, self.interest);
                 self.begin()

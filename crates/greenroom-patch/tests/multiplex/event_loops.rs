@@ -37,6 +37,29 @@ fn who_is_out_of_time_finds_all_fds_ready_and_hears_why_when_it_reads() {
 }
 
 #[test]
+fn who_is_out_of_time_hears_nothing_from_the_socket_by_which_signals_come() {
+    run(|| {
+        let thread = spawn(|| {
+            let (_sender, receiver) = std::os::unix::net::UnixStream::pair().unwrap();
+            receiver.set_nonblocking(true).unwrap();
+            let set = new_set();
+            watch(set, receiver.as_raw_fd(), EPOLLIN, 77);
+            let read = || (&receiver).read(&mut [0]).unwrap_err().kind();
+            let heard = with_timeout(SHORT, || {
+                let ready = epoll(set, 8, -1, None).0;
+                let alone = read();
+                // Each event loop has an fd of its own for it.
+                let _other = receiver.try_clone().unwrap();
+                (ready, alone, read())
+            });
+            assert_eq!(heard, Ok((Ok(1), ErrorKind::TimedOut, ErrorKind::WouldBlock)));
+            close(set).unwrap();
+        });
+        thread.join().unwrap();
+    });
+}
+
+#[test]
 fn who_never_reads_hears_it_from_the_loop_itself_in_the_end() {
     run(|| {
         let answers = Rc::new(RefCell::new(Vec::new()));
