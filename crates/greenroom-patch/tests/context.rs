@@ -45,14 +45,35 @@ fn each_green_thread_has_the_runtime_it_has_entered() {
 }
 
 #[test]
-fn a_runtime_that_the_root_has_entered_is_left_to_it() {
+fn a_runtime_that_the_root_has_entered_is_kept_for_it_while_others_enter_theirs() {
     let outer = runtime();
-    outer.block_on(async {
-        // The root's is not exchanged: it does not wait in foreign code. So tokio refuses the other one.
-        let refused = spawn(|| runtime().block_on(async {})).join();
-        let error = refused.expect_err("there is one already");
-        assert!(error.to_string().contains("Cannot start a runtime from within a runtime"));
-    });
+    let others_run = || {
+        let id = Handle::current().id();
+        let (at_once, most) = (Rc::default(), Rc::default());
+        let threads: Vec<_> = (0..RUNTIMES).map(|_| block_on(&at_once, &most)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        greenroom::yield_now();
+        assert!(most.get() > 1, "{} at once", most.get());
+        assert_eq!(Handle::current().id(), id);
+    };
+    outer.block_on(async { others_run() });
+    let entered = outer.enter();
+    others_run();
+    drop(entered);
+    assert!(Handle::try_current().is_err());
+}
+
+#[test]
+fn green_threads_on_an_os_thread_of_a_runtime_s_leave_it_as_it_was() {
+    let outer = runtime();
+    let inner = move || {
+        let (at_once, most) = (Rc::default(), Rc::default());
+        let threads: Vec<_> = (0..RUNTIMES).map(|_| block_on(&at_once, &most)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        Handle::current().id()
+    };
+    let id = outer.block_on(async { tokio::task::spawn_blocking(inner).await.unwrap() });
+    assert_eq!(id, outer.handle().id());
 }
 
 #[test]

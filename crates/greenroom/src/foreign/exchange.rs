@@ -1,4 +1,5 @@
-//! What belongs to the OS thread and must be another's while a green thread waits in foreign code.
+//! What belongs to the OS thread and must be another's while a green thread waits in foreign code, or the root
+//! anywhere.
 //!
 //! Knows nothing of what it is. The waits themselves are in `thread/park.rs`.
 
@@ -6,8 +7,8 @@ use std::{any::Any, sync::OnceLock};
 
 static EXCHANGE: OnceLock<&'static dyn Exchange> = OnceLock::new();
 
-/// Takes something of the OS thread's away before a wait in foreign code lets others run, and puts it back
-/// after it.
+/// Takes something of the OS thread's away before a wait in foreign code, or any wait of the root, lets others run,
+/// and puts it back after it.
 ///
 /// It is called on the OS thread of the wait, in the very wait: it may neither wait nor unwind.
 pub trait Exchange: Sync {
@@ -18,7 +19,7 @@ pub trait Exchange: Sync {
     fn put_back(&self, taken: Box<dyn Any>);
 }
 
-/// Has `exchange` called around each wait in foreign code, on every hub of the process.
+/// Has `exchange` called around each wait in foreign code and each of a root, on every hub of the process.
 ///
 /// # Errors
 ///

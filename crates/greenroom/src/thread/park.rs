@@ -201,8 +201,9 @@ pub(crate) fn yield_now(local: &'static Local) {
             throw_if_asked(&local.root);
             local.hub.borrow_mut().queue(Waiter::Root(local.root.clone()));
             let errno = Errno::keep(&local.errno);
+            let away = Away::take();
             run::until_woken(local, None);
-            drop(errno);
+            drop((away, errno));
             throw_if_asked(&local.root);
         }
     }
@@ -342,8 +343,9 @@ impl Me {
                 local.root.park(blocked, now);
                 let waits = RootWaits(local);
                 let errno = Errno::keep(&local.errno);
+                let away = Away::take();
                 run::until_woken(local, holders);
-                drop((waits, errno));
+                drop((away, waits, errno));
                 let wake = local.root.unpark();
                 throw_if_asked(&local.root);
                 wake
