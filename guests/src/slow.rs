@@ -24,14 +24,17 @@ pub enum Tongue {
     Https,
     /// WebSocket: an order is a text, the answer is binary.
     WebSocket,
+    /// SMTP: an order is the subject of a mail, the answer repeats it and says how long the mail is.
+    Smtp,
 }
 
 impl Tongue {
-    const ALL: [(Tongue, &'static str); 4] = [
+    const ALL: [(Tongue, &'static str); 5] = [
         (Tongue::Lines, "lines"),
         (Tongue::Http, "http"),
         (Tongue::Https, "https"),
         (Tongue::WebSocket, "websocket"),
+        (Tongue::Smtp, "smtp"),
     ];
 }
 

@@ -50,6 +50,7 @@ fn serve(tongue: Tongue, stream: TcpStream, tls: Arc<ServerConfig>) -> Outcome {
         Tongue::Http => http(stream),
         Tongue::Https => http(StreamOwned::new(ServerConnection::new(tls)?, stream)),
         Tongue::WebSocket => websocket(stream),
+        Tongue::Smtp => smtp(stream),
     }
 }
 
@@ -108,4 +109,44 @@ fn websocket(stream: TcpStream) -> Outcome {
             _ => {}
         }
     }
+}
+
+fn smtp(mut stream: TcpStream) -> Outcome {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    stream.write_all(b"220 slow\r\n")?;
+    while let Some(line) = lines.next() {
+        let reply = match line?.split([' ', ':']).next() {
+            Some("EHLO") => "250 slow".to_owned(),
+            Some("MAIL" | "RCPT") => "250 yes".to_owned(),
+            Some("DATA") => {
+                stream.write_all(b"354 go on\r\n")?;
+                mail(&mut lines)?
+            }
+            Some("QUIT") => "221 bye".to_owned(),
+            _ => "500 what".to_owned(),
+        };
+        stream.write_all(format!("{reply}\r\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A mail, up to the line that is a dot alone.
+fn mail(lines: &mut impl Iterator<Item = io::Result<String>>) -> Outcome<String> {
+    let (mut order, mut bytes, mut is_head) = (None, 0, true);
+    for line in lines {
+        let line = line?;
+        match (line.strip_prefix("Subject: "), line.as_str()) {
+            (_, ".") => {
+                let order: Order = order.ok_or("a mail without a subject")?;
+                thread::sleep(order.wait);
+                return Ok(format!("250 {} of {bytes}", order.number));
+            }
+            (Some(subject), _) if is_head => order = Some(subject.trim().parse()?),
+            (_, "") if is_head => is_head = false,
+            _ if is_head => {}
+            // A line that begins with a dot has a second one.
+            _ => bytes += line.strip_prefix('.').unwrap_or(&line).len(),
+        }
+    }
+    Err("a mail without an end".into())
 }

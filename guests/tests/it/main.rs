@@ -5,9 +5,11 @@
 use greenroom_patch as _;
 
 mod built;
+mod lettre;
 mod mysql;
 mod not_green;
 mod postgres;
+mod r2d2;
 mod redis;
 mod rusqlite;
 mod std_net;

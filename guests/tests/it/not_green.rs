@@ -25,7 +25,7 @@ const GREEN: [Way; 2] =
     [("a channel of greenroom", greenroom_channel), ("a socket of std", std_socket)];
 
 /// By what the documents say of them.
-const NOT_GREEN: [Way; 10] = [
+const NOT_GREEN: [Way; 11] = [
     ("`std::sync::mpsc`", std_channel),
     ("`std::sync::Condvar`, and `Mutex` held across a wait", std_condvar),
     ("`thread::park`, and so `block_on` of `futures`", std_park),
@@ -35,6 +35,7 @@ const NOT_GREEN: [Way; 10] = [
     ("`parking_lot`", parking_lot_condvar),
     ("`crossbeam-channel`, `flume`", crossbeam_channel),
     ("`crossbeam-channel`, `flume`", flume_channel),
+    ("`r2d2`, a pool that is empty", r2d2_pool),
     ("`rustix`, and what is built on it (`polling`, `async-io`, `smol`)", rustix_poll),
 ];
 
@@ -157,6 +158,28 @@ fn flume_channel() -> bool {
     let (sender, receiver) = flume::bounded(1);
     by_sibling(move || sender.send(()));
     receiver.recv_timeout(WAIT).is_ok()
+}
+
+fn r2d2_pool() -> bool {
+    /// Things that cost nothing, and are never broken.
+    struct Things;
+    impl r2d2::ManageConnection for Things {
+        type Connection = ();
+        type Error = io::Error;
+        fn connect(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn is_valid(&self, _: &mut ()) -> io::Result<()> {
+            Ok(())
+        }
+        fn has_broken(&self, _: &mut ()) -> bool {
+            false
+        }
+    }
+    let pool = r2d2::Pool::builder().max_size(1).build(Things).expect("a pool");
+    let thing = pool.get().expect("there is one");
+    by_sibling(move || drop(thing));
+    pool.get_timeout(WAIT).is_ok()
 }
 
 fn rustix_poll() -> bool {
