@@ -23,6 +23,7 @@ use crate::{
     poller::{Bell, Event, Poller},
     ready::Ready,
     timers::Timers,
+    turn::RUNS_PER_TURN_MIN,
 };
 
 /// One event loop's state: timers, listeners, ready queue, mailbox and poller.
@@ -55,6 +56,8 @@ pub struct Hub<W: Waiter> {
     pub(crate) ready: Ready<W>,
     /// How many more waiters `pop` hands out before the next look at timers and fds.
     pub(crate) left: usize,
+    /// How many it hands out at least, if so many come up.
+    pub(crate) runs_min: usize,
     pub(crate) expected: Expected<W>,
     pub(crate) inbox: Inbox,
     pub(crate) letters: Vec<WakeId>,
@@ -131,6 +134,7 @@ impl<W: Waiter> Hub<W> {
             listeners: Listeners::new(poller.has_edges()),
             ready: Ready::new(),
             left: 0,
+            runs_min: RUNS_PER_TURN_MIN,
             expected: Expected::new(),
             inbox,
             letters: Vec::new(),

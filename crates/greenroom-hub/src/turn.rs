@@ -13,8 +13,8 @@
 //!
 //! Steps 1 to 4 are [`Hub::prepare`], 5 and 6 [`Hub::wait`], and 7 is up to [`Hub::pop`], which
 //! ends the turn after so many waiters. A waiter that is queued while others run may still run in
-//! this turn; but the count is bounded, so nobody who keeps yielding can keep timers and fds from
-//! being looked at. A timer armed in step 7 fires in a later turn, however short it is.
+//! this turn; but the count is bounded, and small after a long turn, so nobody who keeps yielding can keep
+//! timers and fds from being looked at. A timer armed in step 7 fires in a later turn, however short it is.
 
 use std::{io, time::Duration};
 
@@ -28,8 +28,12 @@ use crate::{
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// A turn runs at least so many waiters before the next look at the kernel, if there are that many:
-/// a look costs as much as some dozens of switches.
-const RUNS_PER_TURN_MIN: usize = 64;
+/// a look costs as much as some dozens of switches. Fewer after a turn that was long.
+pub(crate) const RUNS_PER_TURN_MIN: usize = 64;
+
+/// After a turn that took longer, nobody who is not ready yet when the next begins runs in that: waiters that run for
+/// long would be too many before the next look. Beside such a time a look costs nothing.
+const TURN_LONG: Duration = Duration::from_millis(1);
 
 /// A turn runs at most so many.
 const RUNS_PER_TURN_MAX: usize = 1024;
@@ -69,7 +73,13 @@ impl<W: Waiter> Hub<W> {
         }
         self.listeners.rearm(&mut self.poller, &mut self.ready);
         self.now = self.clock.now();
-        self.longest_turn = self.longest_turn.max(self.now.saturating_since(self.began));
+        let turn = self.now.saturating_since(self.began);
+        self.longest_turn = self.longest_turn.max(turn);
+        // Of a turn that ended before, the count says nothing; and before the first there was none.
+        if self.left == 0 && self.turns > 1 {
+            let more = (self.runs_min * 2).min(RUNS_PER_TURN_MIN);
+            self.runs_min = if turn > TURN_LONG { 1 } else { more };
+        }
         self.began = self.now;
         self.fire();
     }
@@ -99,7 +109,7 @@ impl<W: Waiter> Hub<W> {
             }
             Outcome::Continue
         };
-        self.left = self.ready.len().clamp(RUNS_PER_TURN_MIN, RUNS_PER_TURN_MAX);
+        self.left = self.ready.len().clamp(self.runs_min, RUNS_PER_TURN_MAX);
         Ok(outcome)
     }
 

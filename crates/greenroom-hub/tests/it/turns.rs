@@ -157,6 +157,31 @@ fn a_yielder_does_not_delay_what_comes_up_during_its_turn() {
 }
 
 #[test]
+fn a_yielder_that_runs_for_long_delays_the_others_by_few_of_its_runs() {
+    const RUN: Duration = Duration::from_millis(20);
+    let clock = Clock::manual();
+    let sim = Sim::new(clock.clone(), 0, Faults::default());
+    let mut hub = Hub::simulated(sim, clock.clone()).expect("the kernel has an eventfd");
+    hub.queue(Probe::new("yielder"));
+    // One turn, and how often the yielder ran in it, for so long each time.
+    let mut turn = |run: Duration| {
+        hub.prepare();
+        hub.wait().expect("a simulated wait never fails");
+        let mut runs = 0;
+        while let Some(probe) = hub.pop() {
+            runs += 1;
+            clock.advance_to(clock.now() + run);
+            hub.queue(probe);
+        }
+        runs
+    };
+    assert_eq!(turn(RUN), RUNS_MIN, "nobody knows yet");
+    assert_eq!([turn(RUN), turn(RUN)], [1, 1]);
+    let short = [(); 8].map(|()| turn(Duration::ZERO));
+    assert_eq!(short, [1, 2, 4, 8, 16, 32, RUNS_MIN, RUNS_MIN], "and it is forgotten");
+}
+
+#[test]
 fn a_crowd_is_handed_out_in_bounded_turns() {
     on_every_backend(|stage| {
         for _ in 0..3 * RUNS_MAX {
