@@ -41,7 +41,7 @@ pub(crate) fn say(report: fmt::Arguments<'_>) {
 /// They are at first. It holds for the whole process, as the standard library's panic hook does: who
 /// says it in `main` means every hub. That hook is another matter: it prints its own message, with the
 /// place, as the panic begins, and is changed by [`std::panic::set_hook`]. Deadlocks, the watchdog's
-/// reports and what precedes an abort are printed in any case.
+/// reports, a server's lack of fds and what precedes an abort are printed in any case.
 ///
 /// # Examples
 ///

@@ -13,14 +13,18 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
+    debug::say,
     hub::notify_close,
     net::{Accept, TcpListener, ToSocketAddrs, socket::BACKLOG},
-    thread::{Blocked, Builder, wait_queue::WaitQueue},
-    time::sleep,
+    thread::{Blocked, Builder, SpawnError, wait_queue::WaitQueue},
+    time::{Instant, sleep},
 };
 
 /// How long a server waits when there is no fd, no memory or no stack for the next connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
+
+/// A server that was without them for so long says so.
+const LACK_TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Connections that a stopping server still takes at most. What the kernel had in its queue is
 /// among them, for it hands out the oldest first and keeps one more than the backlog.
@@ -43,7 +47,8 @@ pub fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// served, further ones wait in the kernel. A panic in `handler` is printed and ends that
 /// connection alone, and so does a kill of its green thread. When there are no fds left (`EMFILE`)
 /// or no memory, those that are served go on, and accepting is tried again a hundred times a
-/// second; one that was accepted and for which there is no stack is closed. A listener with an
+/// second; when that lasts for a second it is told on standard error. One that was accepted and for which there is
+/// no stack is closed. A listener with an
 /// accept timeout ends the server when nobody came for so long.
 ///
 /// Costs, for each connection, an accept and a green thread.
@@ -248,18 +253,25 @@ impl Shared {
         H: Fn(L::Stream, L::Peer) + 'static,
     {
         listener.set_nonblocking(false)?;
+        let mut lack = Lack::default();
         loop {
             self.wait_while(|active| active >= self.concurrency && !self.stopping.get());
             if self.stopping.get() {
                 return Ok(());
             }
             match listener.accept() {
-                Ok((stream, peer)) => self.handle(handler, stream, peer),
+                Ok((stream, peer)) => match self.handle(handler, stream, peer) {
+                    Ok(()) => lack = Lack::default(),
+                    // This connection is closed, and those that are served go on.
+                    Err(error) => lack.go_on(listener.as_fd().as_raw_fd(), &error),
+                },
                 // Mostly this error is the end of the wait.
                 Err(_) if self.stopping.get() => return Ok(()),
                 // Somebody has told a clone of the listener to say so.
                 Err(error) if is_nobody_there(&error) => sleep(EXHAUSTED_PAUSE),
-                Err(error) if is_one_of(&error, &LACKING) => sleep(EXHAUSTED_PAUSE),
+                Err(error) if is_one_of(&error, &LACKING) => {
+                    lack.go_on(listener.as_fd().as_raw_fd(), &error);
+                }
                 // Of the next one too, if the network is down.
                 Err(error) if is_one_of(&error, &OF_ONE_CONNECTION) => sleep(EXHAUSTED_PAUSE),
                 Err(error) => return Err(error),
@@ -280,7 +292,8 @@ impl Shared {
         while accepted < ACCEPTED_AT_STOP_MAX {
             self.wait_while(|active| active >= self.concurrency);
             match accept_at_once(listener) {
-                Ok((stream, peer)) => self.handle(handler, stream, peer),
+                // One for which there is no stack is closed.
+                Ok((stream, peer)) => drop(self.handle(handler, stream, peer)),
                 Err(error) if is_nobody_there(&error) => return Ok(()),
                 // Once nobody is served any more, nobody will give back what is lacking.
                 Err(error) if is_one_of(&error, &LACKING) && self.active.get() > 0 => {
@@ -302,7 +315,13 @@ impl Shared {
         }
     }
 
-    fn handle<S, P, H>(self: &Rc<Self>, handler: &Rc<H>, stream: S, peer: P)
+    /// Fails if there is no stack.
+    fn handle<S, P, H>(
+        self: &Rc<Self>,
+        handler: &Rc<H>,
+        stream: S,
+        peer: P,
+    ) -> Result<(), SpawnError>
     where
         S: 'static,
         P: 'static,
@@ -314,10 +333,29 @@ impl Shared {
             let _served = served;
             handler(stream, peer);
         });
-        if thread.is_err() {
-            // No stack: this connection is closed, and those that are served go on.
-            sleep(EXHAUSTED_PAUSE);
+        thread.map(drop)
+    }
+}
+
+/// A time in which a server has accepted nobody for want of fds, memory or stacks.
+#[derive(Default)]
+struct Lack {
+    began: Option<Instant>,
+    is_told: bool,
+}
+
+impl Lack {
+    /// Lets a little time pass. When that has been much in all, says so once.
+    fn go_on(&mut self, listener: RawFd, error: &dyn fmt::Display) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        if began.elapsed() >= LACK_TOLD_AFTER && !self.is_told {
+            self.is_told = true;
+            say(format_args!(
+                "the server that listens at fd {listener} has served nobody new for {LACK_TOLD_AFTER:?}: \
+                 {error}; it goes on trying. Raise the limit, or serve fewer at once"
+            ));
         }
+        sleep(EXHAUSTED_PAUSE);
     }
 }
 

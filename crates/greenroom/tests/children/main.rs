@@ -16,6 +16,7 @@ mod dumps;
 mod endings;
 mod forks;
 mod interrupted;
+mod lack;
 mod limits;
 mod overflow;
 mod reports;
@@ -44,6 +45,7 @@ fn cases() -> Vec<&'static Case> {
         forks::CASES,
         interrupted::CASES,
         limits::CASES,
+        lack::CASES,
     ];
     topics.into_iter().flatten().collect()
 }
