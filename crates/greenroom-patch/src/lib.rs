@@ -75,7 +75,7 @@
 //! | not between green threads of one hub | for | use instead |
 //! |---|---|---|
 //! | `std::sync::Mutex`, `RwLock`, `Once…`, held across a wait | a sibling that wants it keeps the OS thread, and the holder cannot run | [`greenroom::sync`]; or hold it inside of [`no_switch`] |
-//! | `std::sync::Condvar`, `mpsc`, `Barrier`; `crossbeam`'s and `flume`'s receivers; `thread::park`, `futures`' `block_on` | they park the OS thread | `greenroom::sync`'s, and its [`shared`](greenroom::sync::shared) ones between OS threads |
+//! | `std::sync::Condvar`, `mpsc`, `Barrier`; `crossbeam`'s and `flume`'s receivers; `thread::park`, `futures`' `block_on` | they park the OS thread | `greenroom::sync`'s, and those of [`sync::shared`](greenroom::sync::shared) between OS threads, such as `sync::shared::channel::bounded` |
 //! | `parking_lot` | keeps one queue entry for each OS thread | as above |
 //! | recursive locks (`ReentrantLock`, `PTHREAD_MUTEX_RECURSIVE`) held across a wait | let a sibling in: it is the same owner to them | do not wait meanwhile: `no_switch` |
 //! | a `RefCell` in a thread-local, borrowed across a wait | is met borrowed by a sibling, and panics | end the borrow first |

@@ -76,6 +76,17 @@ fn green_threads_on_an_os_thread_of_a_runtime_s_leave_it_as_it_was() {
     assert_eq!(id, outer.handle().id());
 }
 
+/// A future that calls greenroom by name has no need to block on it: a wait of greenroom's own would pay for that each
+/// time.
+#[test]
+fn a_green_thread_s_own_wait_in_a_runtime_leaves_the_runtime_to_its_siblings() {
+    let waits = spawn(|| runtime().block_on(async { greenroom::yield_now() }));
+    let refused = spawn(|| runtime().block_on(async {}));
+    waits.join().unwrap();
+    let error = refused.join().expect_err("a sibling is in one");
+    assert!(error.to_string().contains("Cannot start a runtime from within a runtime"), "{error}");
+}
+
 #[test]
 fn one_that_is_killed_leaves_the_others_theirs() {
     let (at_once, most) = (Rc::default(), Rc::default());
