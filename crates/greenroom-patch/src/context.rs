@@ -20,8 +20,13 @@ use std::{
     cell::{Cell, RefCell},
     ffi::{c_int, c_void},
     fs::File,
+    hint::black_box,
+    io::{self, Read, Write},
     ptr, slice,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use libc::{dl_phdr_info, size_t};
@@ -36,6 +41,8 @@ use object::{
 
 /// In each way of writing a path of Rust's as a symbol.
 const NAMES: [&[u8]; 1] = [b"5tokio7runtime7context7CONTEXT"];
+
+const PROGRAM: &str = "/proc/self/exe";
 
 /// Larger is no flag; it is left alone.
 const BYTES_MAX: usize = 4096;
@@ -63,17 +70,20 @@ pub(crate) struct Taken {
     images: Images,
 }
 
-/// Takes the variables away, if one of them is in use.
-pub(crate) fn take() -> Option<Taken> {
-    static VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
+/// Those of this program; `None` if that has no table of symbols.
+fn variables() -> Option<&'static [Variable]> {
+    static VARIABLES: OnceLock<Option<Vec<Variable>>> = OnceLock::new();
     // Whoever is second finds them as well, rather than wait for the first, who may not be in this forked child.
     let variables = VARIABLES.get().unwrap_or_else(|| {
-        let found = find().unwrap_or_default();
+        let found = find();
         VARIABLES.get_or_init(|| found)
     });
-    if variables.is_empty() {
-        return None;
-    }
+    variables.as_deref()
+}
+
+/// Takes the variables away, if one of them is in use.
+pub(crate) fn take() -> Option<Taken> {
+    let variables = variables().filter(|variables| !variables.is_empty())?;
     let begin = begin()?;
     let is_unused = |variable: &Variable| {
         *bytes(begin, variable.offset, variable.image.len()) == *variable.image
@@ -109,10 +119,48 @@ fn bytes<'a>(begin: *mut u8, offset: usize, length: usize) -> &'a mut [u8] {
     unsafe { slice::from_raw_parts_mut(begin.wrapping_add(offset), length) }
 }
 
+/// What tokio says when it refuses a second runtime, from its end to its begin: so this is not what is found where
+/// those words are looked for.
+const REFUSAL: &[u8] = b"emitnur a nihtiw morf emitnur a trats tonnaC";
+
+/// For whoever is about to wait in an event loop: tells, once, of a program in which the next loop would be refused for want
+/// of a table of symbols.
+pub(crate) fn tell_if_blind() {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if variables().is_some() || IS_TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // The compiler is not to turn it round.
+    let refusal: Vec<u8> = black_box(REFUSAL).iter().rev().copied().collect();
+    if File::open(PROGRAM).is_ok_and(|program| has(program, &refusal)) {
+        // Of standard error without a reader nobody would hear either.
+        let _ = writeln!(
+            io::stderr(),
+            "greenroom: this program was stripped of its table of symbols, so each OS thread can run one runtime of \
+             tokio's at a time; on green threads the next one panics with \"{}\". Build it with strip = \"debuginfo\"",
+            refusal.escape_ascii()
+        );
+    }
+}
+
+/// Whether the words stand in a file.
+fn has(mut file: impl Read, words: &[u8]) -> bool {
+    const PIECE: usize = 1 << 16;
+    let mut bytes = Vec::new();
+    while (&mut file).take(PIECE as u64).read_to_end(&mut bytes).is_ok_and(|count| count > 0) {
+        if bytes.windows(words.len()).any(|window| window == words) {
+            return true;
+        }
+        // They may begin in this piece and end in the next.
+        bytes.drain(..bytes.len().saturating_sub(words.len() - 1));
+    }
+    false
+}
+
 /// Looks the variables up. `None` if the program has no table of symbols, or none that can be read.
 fn find() -> Option<Vec<Variable>> {
     // Reads what is asked for: a program with its debug information may have a hundred megabytes.
-    let file = ReadCache::new(File::open("/proc/self/exe").ok()?);
+    let file = ReadCache::new(File::open(PROGRAM).ok()?);
     let data = &file;
     let header = FileHeader64::<Endianness>::parse(data).ok()?;
     let endian = header.endian().ok()?;
@@ -121,6 +169,9 @@ fn find() -> Option<Vec<Variable>> {
     let (size, template) = (segment.p_memsz(endian) as usize, segment.data(endian, data).ok()?);
     let sections = header.sections(endian, data).ok()?;
     let symbols = sections.symbols(endian, data, object::elf::SHT_SYMTAB).ok()?;
+    if symbols.is_empty() {
+        return None;
+    }
     // There are few of these, and hundreds of thousands of names.
     let thread_locals = symbols.iter().filter(|symbol| symbol.st_type() == STT_TLS);
     let named = thread_locals.filter(|symbol| {
@@ -154,4 +205,20 @@ unsafe extern "C" fn of_program(info: *mut dl_phdr_info, _: size_t, _: *mut c_vo
     // SAFETY: valid while this runs.
     BEGIN.set(unsafe { (*info).dlpi_tls_data }.cast());
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_wherever_they_stand_in_a_file() {
+        for before in [0, 1, (1 << 16) - 3, 1 << 16, 1 << 18] {
+            let mut file = vec![b'-'; before];
+            file.extend(b"-w-wo-words-");
+            assert!(has(&file[..], b"words"), "after {before}");
+            assert!(!has(&file[..], b"wards"));
+        }
+        assert!(!has(&b"word"[..], b"words"));
+    }
 }

@@ -105,9 +105,9 @@ unsafe fn wait_for(
     // All that is negative is for ever.
     let time = u64::try_from(timeout).ok().map(Duration::from_millis);
     let deadline = time.map(|time| Instant::now() + time);
-    let answer = until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline);
+    let question = Epoll { set, events, most, mask: Mask(mask) };
     // SAFETY: libc's caller answers for the events.
-    unsafe { or_alarm(here, answer, set, events, most) }
+    unsafe { until_found_or_alarm(here, question, deadline) }
 }
 
 unsafe fn wait_by_time(
@@ -132,9 +132,9 @@ unsafe fn wait_by_time(
             Ok(time) => deadline = Some(Instant::now() + time),
         }
     }
-    let answer = until_answered(here, &mut Epoll { set, events, most, mask: Mask(mask) }, deadline);
+    let question = Epoll { set, events, most, mask: Mask(mask) };
     // SAFETY: libc's caller answers for the events.
-    unsafe { or_alarm(here, answer, set, events, most) }
+    unsafe { until_found_or_alarm(here, question, deadline) }
 }
 
 /// An event loop that has something else to do looks in between, and may never come to wait. It hears of a stop where it
@@ -153,20 +153,21 @@ const ROUNDS_MAX: u8 = 16;
 
 /// # Safety
 ///
-/// `events` has room for `most`.
-unsafe fn or_alarm(
+/// The events have room for the most that are wanted.
+unsafe fn until_found_or_alarm(
     here: Here,
-    answer: Green,
-    set: c_int,
-    events: *mut epoll_event,
-    most: c_int,
+    mut question: Epoll,
+    deadline: Option<Instant>,
 ) -> Green {
+    #[cfg(not(target_feature = "crt-static"))]
+    crate::context::tell_if_blind();
+    let answer = until_answered(here, &mut question, deadline);
     let Green::Done(Err(Errno::CANCELED | Errno::TIMEDOUT)) = answer else { return answer };
     if here.refused_before().is_none_or(|(_, refusals)| refusals > ROUNDS_MAX) {
         return answer;
     }
     // SAFETY: as promised.
-    match unsafe { alarm(set, events, most) } {
+    match unsafe { alarm(question.set, question.events, question.most) } {
         0 => answer,
         count => Green::Done(Ok(count)),
     }

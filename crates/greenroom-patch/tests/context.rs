@@ -84,7 +84,7 @@ fn a_green_thread_s_own_wait_in_a_runtime_leaves_the_runtime_to_its_siblings() {
     let refused = spawn(|| runtime().block_on(async {}));
     waits.join().unwrap();
     let error = refused.join().expect_err("a sibling is in one");
-    assert!(error.to_string().contains("Cannot start a runtime from within a runtime"), "{error}");
+    assert!(error.to_string().contains(REFUSED), "{error}");
 }
 
 #[test]
@@ -120,11 +120,10 @@ impl Stripped {
         program
     }
 
-    /// What the test that lets runtimes take turns says, if it fails.
-    fn run(&self) -> Option<String> {
-        let test = ["--exact", "each_green_thread_has_the_runtime_it_has_entered", "--nocapture"];
-        let output = Command::new(&self.0).args(test).output().unwrap();
-        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    /// Whether a test goes well, and what is said on standard error.
+    fn run(&self, test: &str) -> (bool, String) {
+        let output = Command::new(&self.0).args(["--exact", test, "--nocapture"]).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
@@ -136,7 +135,34 @@ impl Drop for Stripped {
 
 #[test]
 fn a_program_needs_its_table_of_symbols_for_that_and_no_debug_information() {
-    assert_eq!(Stripped::by("--strip-debug").run(), None);
-    let complaint = Stripped::by("--strip-all").run().expect("there is one variable for all");
-    assert!(complaint.contains("Cannot start a runtime from within a runtime"), "{complaint}");
+    let many = "each_green_thread_has_the_runtime_it_has_entered";
+    let stripped = Stripped::by("--strip-debug");
+    assert_eq!(stripped.run(many), (true, String::new()));
+    let stripped = Stripped::by("--strip-all");
+    let (goes_well, said) = stripped.run(many);
+    assert!(!goes_well && said.contains(REFUSED), "there is one variable for all: {said}");
+    let (goes_well, said) = stripped.run("an_event_loop_on_a_green_thread");
+    assert!(goes_well && said.matches(HINT).count() == 1, "{said}");
+    assert_eq!(stripped.run("an_event_loop_on_an_os_thread"), (true, String::new()));
+}
+
+const REFUSED: &str = "Cannot start a runtime from within a runtime";
+const HINT: &str = "greenroom: this program was stripped of its table of symbols, so each OS thread can run one \
+    runtime of tokio's at a time; on green threads the next one panics with \"Cannot start a runtime from within a \
+    runtime\". Build it with strip = \"debuginfo\"\n";
+
+fn sleep_twice() {
+    for _ in 0..2 {
+        runtime().block_on(async { tokio::time::sleep(WAIT).await });
+    }
+}
+
+#[test]
+fn an_event_loop_on_a_green_thread() {
+    spawn(sleep_twice).join().unwrap();
+}
+
+#[test]
+fn an_event_loop_on_an_os_thread() {
+    sleep_twice();
 }
