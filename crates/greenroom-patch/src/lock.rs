@@ -78,7 +78,13 @@ hooks! {
     fn sem_wait(semaphore: *mut sem_t) -> c_int {
         green(here) {
             let waited = watch(here, "sem_wait", semaphore, |end| {
-                if libc::sem_timedwait(semaphore, end) == 0 { 0 } else { hook::errno().0 }
+                // Of calls with an end the kernel takes up none again, whatever the handler of a signal asks for.
+                while libc::sem_timedwait(semaphore, end) != 0 {
+                    if hook::errno() != Errno::INTR {
+                        return hook::errno().0;
+                    }
+                }
+                0
             });
             match waited {
                 // Of `errno`, not of the answer.
@@ -187,7 +193,14 @@ unsafe fn wait_for_word(
         // SAFETY: libc's caller answers for the word; the time is ours.
         unsafe { syscall!(SYS_futex, word, operation, expected, end, 0usize, mask) }
     };
-    match wait_until(Some(soon)) {
+    let waited = loop {
+        let waited = wait_until(Some(soon));
+        // A wait with an end the kernel does not take up again, whatever the handler of a signal asks for.
+        if waited != Err(Errno::INTR) || end.is_some() {
+            break waited;
+        }
+    };
+    match waited {
         Err(Errno::TIMEDOUT) => {
             let call = "a lock of the standard library or a futex";
             let left = end.map(|end| end.saturating_sub(soon));

@@ -15,7 +15,11 @@ use std::{
     mem,
     process::{Command, Stdio},
     rc::Rc,
-    sync::{Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, atomic::AtomicU32, mpsc},
+    sync::{
+        Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock,
+        atomic::{AtomicI32, AtomicU32, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -300,6 +304,63 @@ fn errno_is_left_alone_by_a_wait_that_was_long_and_went_well() {
     });
     assert_eq!(waiting.join().unwrap(), (0, UNTOUCHED));
     other.join().unwrap();
+}
+
+/// On an OS thread the wait is taken up again by the kernel if the handler was set up for that.
+#[test]
+fn a_signal_ends_no_wait_for_a_semaphore_or_a_futex() {
+    static SEMAPHORE: Raw<libc::sem_t> =
+        // SAFETY: all zeroes is a semaphore of C, with nothing to give.
+        Raw(UnsafeCell::new(unsafe { mem::zeroed() }));
+    static WORD: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn handler(_: libc::c_int) {}
+    // SAFETY: all of it may be zero; and the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()), 0);
+    }
+    // SAFETY: a semaphore that lives for ever.
+    let semaphore = || i64::from(unsafe { libc::sem_wait(SEMAPHORE.0.get()) });
+    let futex = |operation: i32| {
+        let (none, mask) = (0_usize, u32::MAX);
+        // SAFETY: a word that lives for ever.
+        unsafe { libc::syscall(libc::SYS_futex, WORD.as_ptr(), operation, 0, none, none, mask) }
+    };
+    let give = move || {
+        // SAFETY: a semaphore that lives for ever.
+        assert_eq!(unsafe { libc::sem_post(SEMAPHORE.0.get()) }, 0);
+        WORD.store(1, Ordering::SeqCst);
+        let operation = libc::FUTEX_WAKE_BITSET | libc::FUTEX_PRIVATE_FLAG;
+        let (none, mask) = (0_usize, u32::MAX);
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_futex, WORD.as_ptr(), operation, 9, none, none, mask) };
+    };
+    for wait in 0..3 {
+        WORD.store(0, Ordering::SeqCst);
+        // SAFETY: has no conditions.
+        let this = unsafe { libc::pthread_self() };
+        let giver = thread::spawn(move || {
+            for _ in 0..3 {
+                thread::sleep(Duration::from_millis(15));
+                // SAFETY: that OS thread joins this one.
+                assert_eq!(unsafe { libc::pthread_kill(this, libc::SIGUSR2) }, 0);
+            }
+            // Who is interrupted now would find another word.
+            thread::sleep(Duration::from_millis(15));
+            give();
+        });
+        let waiting = spawn(move || match wait {
+            0 => semaphore(),
+            1 => futex(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG),
+            _ => futex(libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG),
+        });
+        assert_eq!(waiting.join().unwrap(), 0, "{wait}: {}", std::io::Error::last_os_error());
+        giver.join().unwrap();
+        // SAFETY: as above; what was given for the others is taken away.
+        unsafe { libc::sem_trywait(SEMAPHORE.0.get()) };
+    }
 }
 
 /// glibc notes who writes, by OS thread.
