@@ -64,6 +64,12 @@ pub(crate) fn can_wait(fd: RawFd) -> bool {
         || matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
 }
 
+/// Whether it is a regular file, as those of `/proc` say of themselves.
+pub(crate) fn is_regular(fd: RawFd) -> bool {
+    let stat = borrow(fd).and_then(|fd| Ok(fstat(fd)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+}
+
 pub(crate) fn is_pipe(fd: RawFd) -> bool {
     let stat = borrow(fd).and_then(|fd| Ok(fstat(fd)?));
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)

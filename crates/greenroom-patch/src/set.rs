@@ -20,6 +20,7 @@ use greenroom::{
 use libc::epoll_event;
 
 use crate::{
+    file,
     mask::MASK_BYTES,
     raw::{Errno, Result},
 };
@@ -30,6 +31,10 @@ pub(crate) struct Member {
     pub(crate) fd: RawFd,
     pub(crate) events: u32,
 }
+
+/// A regular file is always ready for these. One that is asked about other things only may have news nevertheless: files
+/// of `/proc` tell of mounts, or of pressure. They tell it once, to whoever looks first, and a set looks by itself.
+const AT_ONCE: u32 = (libc::POLLIN | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM) as u32;
 
 /// So many reports are taken out at once.
 const REPORTS_MAX: usize = 64;
@@ -48,13 +53,16 @@ impl Set {
     /// # Errors
     ///
     /// What the kernel says if it has no room for one thing more, if sets are nested too deep, or if a
-    /// member is not open.
+    /// member is not open; and `EPERM` if one is a file whose news a set would take away.
     pub(crate) fn new(members: &[Member], signals: u64) -> Result<Set> {
         // SAFETY: makes an fd of our own.
         let epoll =
             Descriptor(unsafe { syscall!(SYS_epoll_create1, libc::EPOLL_CLOEXEC)? } as c_int);
         let mut set = Set { epoll, _signals: None, members: Vec::with_capacity(members.len()) };
         for &member in members {
+            if member.events & AT_ONCE == 0 && file::is_regular(member.fd) {
+                return Err(Errno(libc::EPERM));
+            }
             match set.add(member) {
                 Ok(_) => set.members.push(member.fd),
                 // A file that never makes anyone wait: what it has to say was found already.
@@ -120,5 +128,31 @@ impl Drop for Descriptor {
         // Its number is free afterwards, whatever is answered.
         // SAFETY: it is ours, and this is its end.
         let _ = unsafe { syscall!(SYS_close, self.0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_tells_its_news_once_is_not_watched() {
+        let mounts = File::open("/proc/self/mounts").unwrap();
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let member = |fd: RawFd, events: i16| Member { fd, events: events as u32 };
+        let mounts = |events| member(mounts.as_raw_fd(), events);
+        let reader = |events| member(reader.as_raw_fd(), events);
+        for (members, is_watched) in [
+            (vec![mounts(libc::POLLPRI)], false),
+            (vec![mounts(0)], false),
+            (vec![reader(libc::POLLIN), mounts(libc::POLLPRI)], false),
+            (vec![mounts(libc::POLLIN)], true),
+            (vec![reader(libc::POLLPRI)], true),
+            (vec![reader(0)], true),
+        ] {
+            assert_eq!(Set::new(&members, 0).is_ok(), is_watched, "{members:?}");
+        }
     }
 }

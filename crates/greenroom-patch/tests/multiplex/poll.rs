@@ -201,6 +201,16 @@ fn a_poll_that_finds_nothing_ends_in_time() {
             (Ok(0), vec![0]),
         ),
         (
+            "a file that tells its news once",
+            Others::Run,
+            || {
+                let mounts = File::open("/proc/self/mounts").unwrap();
+                let (reader, _writer) = pipe().unwrap();
+                ask(&[(mounts.as_raw_fd(), POLLPRI), (reader.as_raw_fd(), POLLIN)], 20)
+            },
+            (Ok(0), vec![0, 0]),
+        ),
+        (
             "without waiting",
             Others::Wait,
             || {
