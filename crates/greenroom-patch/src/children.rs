@@ -12,16 +12,23 @@
 
 mod change;
 
-use std::{ffi::c_int, mem::MaybeUninit, ptr};
+use std::{
+    ffi::c_int,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    ptr,
+};
 
 use greenroom::foreign::Here;
 use libc::{id_t, idtype_t, pid_t, rusage, siginfo_t};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::{
     children::change::{Change, Whose},
     file,
     hook::Green,
     raw::Errno,
+    wait,
 };
 
 hooks! {
@@ -72,6 +79,39 @@ const NO_USAGE: *mut rusage = ptr::null_mut();
 /// Never waits; or asks for what only this very OS thread has started, which nobody can wait for in its stead.
 const IS_NOT_OURS: c_int = libc::WNOHANG | libc::__WNOTHREAD;
 
+/// Who does nothing but look may look for what another green thread has yet to do, and gives way to it now and then.
+fn only_look(here: Here, options: c_int) -> Green {
+    if options & libc::WNOHANG == 0 {
+        return Green::Pass;
+    }
+    here.count_call();
+    if here.must_give_way()
+        && let Err(stop) = here.give_way()
+    {
+        return Green::Done(Err(wait::errno(stop)));
+    }
+    Green::Pass
+}
+
+/// Of whom `waitid` is asked.
+struct Child {
+    id: id_t,
+    /// What the number means by now is nothing to a call that waits already.
+    _own: Option<OwnedFd>,
+}
+
+impl Child {
+    /// Under a number of our own. Where there is none, the caller's has to do.
+    fn kept(fd: id_t) -> Child {
+        // SAFETY: the kernel has just waited by this number, so it is not negative; nothing is kept.
+        let theirs = unsafe { BorrowedFd::borrow_raw(fd as c_int) };
+        match fcntl_dupfd_cloexec(theirs, 0) {
+            Ok(own) => Child { id: own.as_raw_fd().cast_unsigned(), _own: Some(own) },
+            Err(_) => Child { id: fd, _own: None },
+        }
+    }
+}
+
 unsafe fn wait_for(
     here: Here,
     pid: pid_t,
@@ -80,7 +120,7 @@ unsafe fn wait_for(
     usage: *mut rusage,
 ) -> Green {
     if options & IS_NOT_OURS != 0 {
-        return Green::Pass;
+        return only_look(here, options);
     }
     let mut change = None;
     loop {
@@ -106,23 +146,31 @@ unsafe fn wait_by_id(
     info: *mut siginfo_t,
     options: c_int,
 ) -> Green {
+    if options & IS_NOT_OURS != 0 {
+        return only_look(here, options);
+    }
     // A pidfd whose user wants to hear "would block" does not wait either.
     let by_fd = which == libc::P_PIDFD;
-    if options & IS_NOT_OURS != 0 || by_fd && file::is_nonblocking(id as c_int) != Ok(false) {
-        return Green::Pass;
+    if by_fd && file::is_nonblocking(id as c_int) != Ok(false) {
+        return only_look(here, libc::WNOHANG);
     }
+    let mut child = Child { id, _own: None };
     let mut own = MaybeUninit::<siginfo_t>::uninit();
     let info = if info.is_null() { own.as_mut_ptr() } else { info };
     let mut change = None;
     loop {
         // SAFETY: a pointer of libc's caller's, or of ours.
-        let answer =
-            unsafe { syscall!(SYS_waitid, which, id, info, options | libc::WNOHANG, NO_USAGE) };
+        let answer = unsafe {
+            syscall!(SYS_waitid, which, child.id, info, options | libc::WNOHANG, NO_USAGE)
+        };
         match answer {
             // SAFETY: a call that succeeds has written this field: zero if there is nothing to report.
             Ok(_) if unsafe { (&raw const (*info).si_signo).read_unaligned() } == 0 => {
+                if by_fd && change.is_none() {
+                    child = Child::kept(id);
+                }
                 let change = change.get_or_insert_with(|| {
-                    Change::new(here, Whose { which, id, changes: options })
+                    Change::new(here, Whose { which, id: child.id, changes: options })
                 });
                 if let Err(errno) = change.wait() {
                     return Green::Done(Err(errno));

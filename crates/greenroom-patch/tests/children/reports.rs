@@ -1,12 +1,18 @@
 //! What is reported, written and left in `errno`, call by call.
 
-use std::ffi::c_int;
+use std::{
+    ffi::c_int,
+    thread,
+    time::{Duration, Instant},
+};
+
+use greenroom::spawn;
 
 use crate::{
     alike::alike,
     case::{Case, PLAIN},
     kernel::{
-        BEFORE, Ended, be_traced, child_after, child_for_ever, close, fork, ignore_children,
+        BEFORE, Ended, be_traced, child_after, child_for_ever, close, dup2, fork, ignore_children,
         let_go_on, make_group, nap, other_names, pidfd, send, stop_myself, wait, waitid,
         waitid_without_info, waitpid, with_usage,
     },
@@ -94,6 +100,52 @@ pub(crate) const CASES: &[Case] = &[
                     let any = of(libc::P_ALL, 0, any, libc::WEXITED);
                     (by_number, by_fd, left, reaped, unseen, any)
                 });
+            }
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "reports::whose_pidfd_comes_to_mean_another_child_waits_for_the_first",
+        play: || {
+            alike(|| {
+                let (first, other) = (child_after(60, 7), child_for_ever());
+                let (fd, others) = (pidfd(first, 0), pidfd(other, 0));
+                let replacer = thread::spawn(move || {
+                    nap(20);
+                    dup2(others, fd)
+                });
+                let (ended, info) = waitid(libc::P_PIDFD, fd as u32, libc::WEXITED);
+                assert_eq!(replacer.join().unwrap(), fd);
+                assert_eq!(info.pid, first);
+                close(fd);
+                close(others);
+                send(other, libc::SIGKILL);
+                (ended, waitpid(other, 0).of(other))
+            });
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "reports::who_only_looks_lets_a_sibling_run_that_ends_the_child",
+        play: || {
+            let looks: [fn(i32) -> bool; 2] = [
+                |pid| waitpid(pid, libc::WNOHANG).answer != 0,
+                |pid| {
+                    let options = libc::WEXITED | libc::WNOHANG;
+                    waitid(libc::P_PID, pid as u32, options).1.pid != 0
+                },
+            ];
+            for look in looks {
+                let pid = child_for_ever();
+                let looking = spawn(move || {
+                    let begin = Instant::now();
+                    while !look(pid) {
+                        assert!(begin.elapsed() < Duration::from_secs(10), "nobody else runs");
+                    }
+                });
+                let sibling = spawn(move || send(pid, libc::SIGKILL));
+                looking.join().unwrap();
+                sibling.join().unwrap();
             }
         },
         ..PLAIN
