@@ -15,6 +15,7 @@ use libc::{epoll_event, sigset_t, timespec};
 
 use crate::{
     alarm::alarm,
+    file,
     hook::Green,
     mask::{MASK_BYTES, Mask},
     memory::copy_pair,
@@ -23,6 +24,7 @@ use crate::{
     raw::{Errno, Result},
     set::Member,
     sleep::duration,
+    wait::errno,
 };
 
 hooks! {
@@ -78,6 +80,10 @@ impl Question for Epoll {
 
     fn members(&self) -> Vec<Member> {
         vec![Member { fd: self.set, events: libc::EPOLLIN as u32 }]
+    }
+
+    fn is_answered_once(&self) -> bool {
+        true
     }
 
     fn is_masked(&self) -> bool {
@@ -137,6 +143,18 @@ unsafe fn wait_by_time(
     unsafe { until_found_or_alarm(here, question, deadline) }
 }
 
+/// Who gives way does so before it looks: what a set has reported it may not report again, and whoever is to be stopped
+/// would not hear of it.
+fn until_reported(here: Here, question: &mut Epoll, deadline: Option<Instant>) -> Green {
+    if here.must_give_way()
+        && !file::is_standard(question.set)
+        && let Err(stop) = here.give_way()
+    {
+        return Green::Done(Err(errno(stop)));
+    }
+    until_answered(here, question, deadline)
+}
+
 /// An event loop that has something else to do looks in between, and may never come to wait. It hears of a stop where it
 /// reads and writes.
 fn only_looks(here: Here) {
@@ -161,7 +179,7 @@ unsafe fn until_found_or_alarm(
 ) -> Green {
     #[cfg(not(target_feature = "crt-static"))]
     crate::context::tell_if_blind();
-    let answer = until_answered(here, &mut question, deadline);
+    let answer = until_reported(here, &mut question, deadline);
     let Green::Done(Err(Errno::CANCELED | Errno::TIMEDOUT)) = answer else { return answer };
     if here.refused_before().is_none_or(|(_, refusals)| refusals > ROUNDS_MAX) {
         return answer;

@@ -38,6 +38,11 @@ pub(crate) trait Question {
     /// Makes good what such an answer has done to the question.
     fn restore(&mut self) {}
 
+    /// Whether an answer is not given again: then nothing may stand between it and the caller.
+    fn is_answered_once(&self) -> bool {
+        false
+    }
+
     /// Whether it is asked under a signal mask of its own.
     fn is_masked(&self) -> bool;
 
@@ -78,10 +83,24 @@ pub(crate) fn until_answered(
     Green::Done(until_found(here, question, &members, deadline))
 }
 
+/// A call that is not to wait at all is libc's own. But who makes many of them in a row gives way to others, one of
+/// whom may be waited for.
+pub(crate) fn only_look(here: Here, question: &mut impl Question) -> Green {
+    here.count_call();
+    if !here.must_give_way() {
+        return Green::Pass;
+    }
+    let answer = look(question, Duration::ZERO);
+    Green::Done(answer.and_then(|count| answered(here, question).map(|()| count)))
+}
+
 /// Somebody who is always answered at once gives way to others now and then, and hears then that it is to be stopped.
 fn answered(here: Here, question: &mut impl Question) -> Result<()> {
     here.count_call();
-    if !here.must_give_way() || never_switches(&merged(question.members())) {
+    if question.is_answered_once()
+        || !here.must_give_way()
+        || never_switches(&merged(question.members()))
+    {
         return Ok(());
     }
     here.give_way().map_err(|stop| {

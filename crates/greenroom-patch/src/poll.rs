@@ -15,7 +15,7 @@ use libc::{nfds_t, pollfd, sigset_t, size_t, timespec};
 use crate::{
     hook::Green,
     mask::{MASK_BYTES, Mask},
-    multiplex::{Question, until_answered},
+    multiplex::{Question, only_look, until_answered},
     raw::Result,
     set::Member,
     sleep::duration,
@@ -127,7 +127,7 @@ const EVENTS: i16 = libc::POLLIN
 
 unsafe fn poll_for(here: Here, fds: *mut pollfd, count: nfds_t, timeout: c_int) -> Green {
     if timeout == 0 {
-        return Green::Pass;
+        return only_look(here, &mut Poll { fds, count, mask: Mask::NONE });
     }
     // All that is negative is for ever.
     let time = u64::try_from(timeout).ok().map(Duration::from_millis);
@@ -144,8 +144,11 @@ unsafe fn poll_by_time(
 ) -> Green {
     let deadline = match (!time.is_null()).then(|| duration(time)) {
         None => None,
-        // There is nothing to wait for; and what is no time is for the kernel to refuse.
-        Some(Ok(Duration::ZERO) | Err(_)) => return Green::Pass,
+        Some(Ok(Duration::ZERO)) => {
+            return only_look(here, &mut Poll { fds, count, mask: Mask(mask) });
+        }
+        // What is no time is for the kernel to refuse.
+        Some(Err(_)) => return Green::Pass,
         Some(Ok(time)) => Some(Instant::now() + time),
     };
     until_answered(here, &mut Poll { fds, count, mask: Mask(mask) }, deadline)

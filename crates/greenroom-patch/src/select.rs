@@ -22,7 +22,7 @@ use crate::{
     hook::Green,
     mask::{MASK_BYTES, Mask},
     memory::copy_words,
-    multiplex::{Question, until_answered},
+    multiplex::{Question, only_look, until_answered},
     poll::timespec_of,
     raw::{Errno, Result},
     set::Member,
@@ -173,8 +173,12 @@ unsafe fn select_for(
     // SAFETY: null, or a time.
     let deadline = match unsafe { time_of(timeout) } {
         None => None,
-        // There is nothing to wait for; and what is no time is for libc's own to refuse.
-        Some(Ok(Duration::ZERO) | Err(_)) => return Green::Pass,
+        // SAFETY: the caller answers for the sets.
+        Some(Ok(Duration::ZERO)) => {
+            return unsafe { select_at_once(here, count, sets, Mask::NONE) };
+        }
+        // What is no time is for libc's own to refuse.
+        Some(Err(_)) => return Green::Pass,
         Some(Ok(time)) => Some(Instant::now() + time),
     };
     // SAFETY: the caller answers for the sets.
@@ -196,12 +200,26 @@ unsafe fn select_by_time(
 ) -> Green {
     let deadline = match (!time.is_null()).then(|| duration(time)) {
         None => None,
-        Some(Ok(Duration::ZERO) | Err(_)) => return Green::Pass,
+        // SAFETY: the caller answers for the sets and the mask.
+        Some(Ok(Duration::ZERO)) => {
+            return unsafe { select_at_once(here, count, sets, Mask(mask)) };
+        }
+        Some(Err(_)) => return Green::Pass,
         Some(Ok(time)) => Some(Instant::now() + time),
     };
     // SAFETY: the caller answers for the sets and the mask.
     let mut question = unsafe { Select::new(count, sets, Mask(mask)) };
     until_answered(here, &mut question, deadline)
+}
+
+/// There is no time to wait.
+unsafe fn select_at_once(here: Here, count: c_int, sets: [*mut fd_set; 3], mask: Mask) -> Green {
+    if !here.must_give_way() {
+        here.count_call();
+        return Green::Pass;
+    }
+    // SAFETY: the caller answers for the sets and the mask.
+    only_look(here, &mut unsafe { Select::new(count, sets, mask) })
 }
 
 unsafe fn select_in_kernel(count: c_int, sets: [*mut fd_set; 3], timeout: *mut timeval) -> Result {
