@@ -32,8 +32,8 @@ pub(crate) struct Member {
     pub(crate) events: u32,
 }
 
-/// A regular file is always ready for these. One that is asked about other things only may have news nevertheless: files
-/// of `/proc` tell of mounts, or of pressure. They tell it once, to whoever looks first, and a set looks by itself.
+/// Who asks a regular file for these has its answer at once, or waits for what stays. Other things may be news: files of
+/// `/proc` tell of mounts, or of pressure. They tell it once, to whoever looks first, and a set looks by itself.
 const AT_ONCE: u32 = (libc::POLLIN | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM) as u32;
 
 /// So many reports are taken out at once.
