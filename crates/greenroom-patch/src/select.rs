@@ -173,8 +173,8 @@ unsafe fn select_for(
     // SAFETY: null, or a time.
     let deadline = match unsafe { time_of(timeout) } {
         None => None,
-        // SAFETY: the caller answers for the sets.
         Some(Ok(Duration::ZERO)) => {
+            // SAFETY: the caller answers for the sets.
             return unsafe { select_at_once(here, count, sets, Mask::NONE) };
         }
         // What is no time is for libc's own to refuse.
@@ -200,8 +200,8 @@ unsafe fn select_by_time(
 ) -> Green {
     let deadline = match (!time.is_null()).then(|| duration(time)) {
         None => None,
-        // SAFETY: the caller answers for the sets and the mask.
         Some(Ok(Duration::ZERO)) => {
+            // SAFETY: the caller answers for the sets and the mask.
             return unsafe { select_at_once(here, count, sets, Mask(mask)) };
         }
         Some(Err(_)) => return Green::Pass,

@@ -356,7 +356,7 @@ fn a_signal_ends_no_wait_for_a_semaphore_or_a_futex() {
             1 => futex(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG),
             _ => futex(libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG),
         });
-        assert_eq!(waiting.join().unwrap(), 0, "{wait}: {}", std::io::Error::last_os_error());
+        assert_eq!(waiting.join().unwrap(), 0, "{wait}: {}", io::Error::last_os_error());
         giver.join().unwrap();
         // SAFETY: as above; what was given for the others is taken away.
         unsafe { libc::sem_trywait(SEMAPHORE.0.get()) };

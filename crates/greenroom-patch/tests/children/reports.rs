@@ -245,7 +245,7 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             let ended = alike(|| {
                 let pid = child_for_ever();
-                let killer = std::thread::spawn(move || {
+                let killer = thread::spawn(move || {
                     nap(MOMENT_MS);
                     send(pid, libc::SIGKILL);
                 });
@@ -264,7 +264,7 @@ pub(crate) const CASES: &[Case] = &[
             let waited_long = alike(|| {
                 let mut waited_long = true;
                 for any in [false, true] {
-                    let begin = std::time::Instant::now();
+                    let begin = Instant::now();
                     let pid = child_after(MOMENT_MS, 7);
                     let ended = waitpid(if any { -1 } else { pid }, 0);
                     assert_eq!((ended.answer, ended.errno), (-1, libc::ECHILD));
@@ -281,7 +281,7 @@ pub(crate) const CASES: &[Case] = &[
         play: || {
             alike(|| {
                 let pid = child_after(MOMENT_MS, 7);
-                let other = std::thread::spawn(move || waitpid(pid, 0));
+                let other = thread::spawn(move || waitpid(pid, 0));
                 let (mine, others) = (waitpid(pid, 0), other.join().unwrap());
                 let mut answers = [mine.answer, others.answer].map(|answer| answer == pid);
                 answers.sort_unstable();
