@@ -79,18 +79,11 @@ const NO_USAGE: *mut rusage = ptr::null_mut();
 /// Never waits; or asks for what only this very OS thread has started, which nobody can wait for in its stead.
 const IS_NOT_OURS: c_int = libc::WNOHANG | libc::__WNOTHREAD;
 
-/// Who does nothing but look may look for what another green thread has yet to do, and gives way to it now and then.
 fn only_look(here: Here, options: c_int) -> Green {
     if options & libc::WNOHANG == 0 {
         return Green::Pass;
     }
-    here.count_call();
-    if here.must_give_way()
-        && let Err(stop) = here.give_way()
-    {
-        return Green::Done(Err(wait::errno(stop)));
-    }
-    Green::Pass
+    wait::count_look(here).map_or_else(|errno| Green::Done(Err(errno)), |()| Green::Pass)
 }
 
 /// Of whom `waitid` is asked.

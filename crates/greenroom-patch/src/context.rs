@@ -2,8 +2,9 @@
 //!
 //! tokio notes in one that a runtime runs on the OS thread, and refuses to start a second. But what runs is a green thread:
 //! while it waits, others of its OS thread may start runtimes of their own. So the variable is kept with whoever
-//! waits in foreign code, and with the root that waits anywhere, and the others find one that is unused. Knows the variable by its name in the program's table of
-//! symbols alone; a program that was stripped of it is left as it is.
+//! waits in foreign code, and with the root that waits anywhere, and the others find one that is unused. Knows the
+//! variable by its name in the program's table of symbols alone; a program that was stripped of it is left as it is, and
+//! told of.
 //!
 //! # Safety
 //!

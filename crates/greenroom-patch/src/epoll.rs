@@ -24,7 +24,7 @@ use crate::{
     raw::{Errno, Result},
     set::Member,
     sleep::duration,
-    wait::errno,
+    wait::{count_look, errno},
 };
 
 hooks! {
@@ -158,10 +158,7 @@ fn until_reported(here: Here, question: &mut Epoll, deadline: Option<Instant>) -
 /// An event loop that has something else to do looks in between, and may never come to wait. It hears of a stop where it
 /// reads and writes.
 fn only_looks(here: Here) {
-    here.count_call();
-    if here.must_give_way() {
-        let _ = here.give_way();
-    }
+    let _ = count_look(here);
 }
 
 /// An event loop takes an error of this call for a fault of its own, and panics or aborts. So whose thread is to be

@@ -105,7 +105,12 @@ hooks! {
         f: c_long,
     ) -> c_long {
         green(here) {
-            if number == libc::SYS_futex { wait_for_word(here, a as usize, b, c as u32, ptr::with_exposed_provenance(d as usize), f as u32) } else { Green::Pass }
+            if number == libc::SYS_futex {
+                let timeout = ptr::with_exposed_provenance(d as usize);
+                wait_for_word(here, a as usize, b, c as u32, timeout, f as u32)
+            } else {
+                Green::Pass
+            }
         }
         else crate::raw::call(number, &[a.word(), b.word(), c.word(), d.word(), e.word(), f.word()])
     }

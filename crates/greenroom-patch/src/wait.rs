@@ -233,6 +233,20 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So long a destructor that runs because of a panic may block the OS thread.
 pub(crate) const DESTRUCTOR_TIME: Duration = Duration::from_millis(100);
 
+/// For a call that does nothing but look. Somebody may make it again and again for what another green thread has yet to
+/// do, and gives way to that now and then.
+///
+/// # Errors
+///
+/// What [`errno`] makes of a stop.
+pub(crate) fn count_look(here: Here) -> Result<()> {
+    here.count_call();
+    if here.must_give_way() {
+        here.give_way().map_err(errno)?;
+    }
+    Ok(())
+}
+
 /// What a call says whose thread is to be stopped: not `EINTR`, for callers take that as a wish to be
 /// called again.
 pub(crate) fn errno(stop: Stop) -> Errno {

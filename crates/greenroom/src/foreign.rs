@@ -194,8 +194,9 @@ impl Here {
     ///
     /// # Errors
     ///
-    /// [`Stop`] says why; all of its kinds but [`Forked`](Stop::Forked) and [`NoHelper`](Stop::NoHelper) occur. [`Stop::Refused`] with
-    /// `EPERM` is a file that never makes anyone wait.
+    /// [`Stop`] says why; all of its kinds but [`Forked`](Stop::Forked) and
+    /// [`NoHelper`](Stop::NoHelper) occur. [`Stop::Refused`] with `EPERM` is a file that never
+    /// makes anyone wait.
     pub fn wait(
         self,
         fd: RawFd,

@@ -65,6 +65,7 @@ pub mod signal;
 
 pub mod hub;
 pub mod hubs;
+mod per_process;
 
 pub mod debug;
 

@@ -16,6 +16,7 @@ use greenroom_hub::{Wake, WakeId};
 
 use crate::{
     hub::local::local,
+    per_process::{PerProcess, process_id},
     thread::{Blocked, park, throw::Refusal},
 };
 
@@ -157,14 +158,9 @@ fn outcome<T>(slot: &Slot<T>) -> T {
 type Job = Box<dyn FnOnce() + Send>;
 
 struct Helpers {
-    /// The process whose threads these are: a forked child has none of them.
-    process: u32,
     state: Mutex<State>,
     work_came: Condvar,
     threads_max: usize,
-    /// Those of a forked child. It can use nothing of its parent's: the lock may have been held by
-    /// a helper when the process forked, and in the child nobody is left to let go of it.
-    after_fork: OnceLock<Box<Helpers>>,
 }
 
 #[derive(Default)]
@@ -174,19 +170,16 @@ struct State {
     idle: usize,
 }
 
-/// This process's helpers.
+/// This process's helpers. A forked child can use nothing of its parent's: it has none of those OS threads.
 fn helpers() -> &'static Helpers {
-    static HELPERS: OnceLock<Helpers> = OnceLock::new();
-    let process = std::process::id();
+    static HELPERS: OnceLock<PerProcess<Helpers>> = OnceLock::new();
+    let process = process_id();
     // Made before one has the place to itself, which a forked child might wait for in vain: for a move at most.
-    let mut helpers = HELPERS.get().unwrap_or_else(|| {
-        let made = Helpers::new();
+    let helpers = HELPERS.get().unwrap_or_else(|| {
+        let made = PerProcess::new(process, Helpers::new());
         HELPERS.get_or_init(|| made)
     });
-    while helpers.process != process {
-        helpers = helpers.after_fork.get_or_init(|| Box::new(Helpers::new()));
-    }
-    helpers
+    helpers.of(process, |_| Helpers::new())
 }
 
 fn threads_max(setting: Option<&str>) -> usize {
@@ -200,11 +193,9 @@ fn threads_max(setting: Option<&str>) -> usize {
 impl Helpers {
     fn new() -> Helpers {
         Helpers {
-            process: std::process::id(),
             state: Mutex::default(),
             work_came: Condvar::new(),
             threads_max: threads_max(std::env::var("GREENROOM_OFFLOAD_THREADS").ok().as_deref()),
-            after_fork: OnceLock::new(),
         }
     }
 

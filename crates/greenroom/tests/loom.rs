@@ -25,35 +25,8 @@ mod sync {
     }
 }
 
-mod poller {
-    use loom::sync::{Condvar, Mutex};
-
-    /// What wakes a hub that sleeps, in place of the kernel's.
-    #[derive(Debug)]
-    pub(crate) struct Bell {
-        rung: Mutex<bool>,
-        heard: Condvar,
-    }
-
-    impl Bell {
-        pub(crate) fn new() -> Bell {
-            Bell { rung: Mutex::new(false), heard: Condvar::new() }
-        }
-
-        pub(crate) fn ring(&self) {
-            *self.rung.lock().unwrap() = true;
-            self.heard.notify_one();
-        }
-
-        pub(crate) fn wait(&self) {
-            let mut rung = self.rung.lock().unwrap();
-            while !*rung {
-                rung = self.heard.wait(rung).unwrap();
-            }
-            *rung = false;
-        }
-    }
-}
+#[path = "../../greenroom-hub/tests/loom/bell.rs"]
+mod poller;
 
 #[path = "loom/closings.rs"]
 mod closings;

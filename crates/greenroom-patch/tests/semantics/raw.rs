@@ -60,8 +60,13 @@ pub(crate) fn fill(fd: RawFd) {
     }
 }
 
-/// Receives bytes, closes what descriptors came along, and counts both.
-pub(crate) fn receive_descriptors(fd: RawFd, length: usize) -> (usize, usize) {
+/// Receives bytes, with room for control data. `f` has how many came, and the header as the kernel has filled it.
+fn receive_with_control<R>(
+    fd: RawFd,
+    length: usize,
+    flags: c_int,
+    f: impl FnOnce(isize, &msghdr) -> R,
+) -> R {
     let (mut bytes, mut control) = (vec![0_u8; length], [0_u64; 32]);
     let mut part = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
     // SAFETY: all zeroes is a header of nothing.
@@ -71,23 +76,30 @@ pub(crate) fn receive_descriptors(fd: RawFd, length: usize) -> (usize, usize) {
     header.msg_control = control.as_mut_ptr().cast();
     header.msg_controllen = size_of_val(&control) as _;
     // SAFETY: the parts are as long as they say.
-    let count = unsafe { libc::recvmsg(fd, &mut header, 0) };
-    assert!(count > 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the kernel filled the header, and descriptors that came are this end's own.
-    let descriptors = unsafe {
-        let first = libc::CMSG_FIRSTHDR(&header);
-        if first.is_null() {
-            0
-        } else {
-            let count = ((*first).cmsg_len - libc::CMSG_LEN(0) as usize) / size_of::<c_int>();
-            for at in 0..count {
-                let fd = libc::CMSG_DATA(first).cast::<c_int>().add(at).read_unaligned();
-                libc::syscall(libc::SYS_close, fd);
+    let count = unsafe { libc::recvmsg(fd, &mut header, flags) };
+    f(count, &header)
+}
+
+/// Receives bytes, closes what descriptors came along, and counts both.
+pub(crate) fn receive_descriptors(fd: RawFd, length: usize) -> (usize, usize) {
+    receive_with_control(fd, length, 0, |count, header| {
+        assert!(count > 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: the kernel filled the header, and descriptors that came are this end's own.
+        let descriptors = unsafe {
+            let first = libc::CMSG_FIRSTHDR(header);
+            if first.is_null() {
+                0
+            } else {
+                let count = ((*first).cmsg_len - libc::CMSG_LEN(0) as usize) / size_of::<c_int>();
+                for at in 0..count {
+                    let fd = libc::CMSG_DATA(first).cast::<c_int>().add(at).read_unaligned();
+                    libc::syscall(libc::SYS_close, fd);
+                }
+                count
             }
-            count
-        }
-    };
-    (count as usize, descriptors)
+        };
+        (count as usize, descriptors)
+    })
 }
 
 /// How many messages were sent, and how long each is said to be then.
@@ -407,27 +419,19 @@ pub(crate) fn send_as(fd: RawFd, bytes: &[u8], user: u32) -> String {
 
 /// Receives bytes, and says how many, and who wrote them.
 pub(crate) fn receive_with_writer(fd: RawFd, length: usize, flags: c_int) -> String {
-    let (mut bytes, mut control) = (vec![0_u8; length], [0_u64; 8]);
-    let mut part = iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
-    // SAFETY: all zeroes is a header of nothing.
-    let mut header: msghdr = unsafe { mem::zeroed() };
-    header.msg_iov = &mut part;
-    header.msg_iovlen = 1;
-    header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control) as _;
-    // SAFETY: the parts are as long as they say, and the kernel fills the header.
-    unsafe {
-        let count = libc::recvmsg(fd, &mut header, flags);
-        let first = libc::CMSG_FIRSTHDR(&header);
+    receive_with_control(fd, length, flags, |count, header| {
+        // SAFETY: the kernel filled the header.
+        let first = unsafe { libc::CMSG_FIRSTHDR(header) };
         if first.is_null() {
             return format!("{count} of nobody");
         }
-        let writer = libc::CMSG_DATA(first).cast::<ucred>().read_unaligned();
+        // SAFETY: not null, and the writer is all that the tests ask for.
+        let writer = unsafe { libc::CMSG_DATA(first).cast::<ucred>().read_unaligned() };
         format!(
             "{count} of {}, {} in {} control bytes",
             writer.uid, writer.gid, header.msg_controllen
         )
-    }
+    })
 }
 
 /// The numbers of the last send without a copy of which a notice has come; -1 is none.

@@ -23,6 +23,7 @@ use crate::{
         suspects::{Suspect, Suspects},
     },
     hub::local::{Local, local},
+    per_process::{PerProcess, process_id},
 };
 
 /// The shortest time between two looks. More would take a core from those that are watched.
@@ -122,7 +123,7 @@ fn watch_local(local: &Local, limit: Duration) -> Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         // In a forked child nobody watches for the parent, and the lock may be held for ever.
-        if self.watchman.process == process() {
+        if self.watchman.process == process_id() {
             self.watchman.lock().retain(|one| one.number != self.number);
         }
     }
@@ -130,11 +131,9 @@ impl Drop for Watchdog {
 
 #[derive(Debug)]
 struct Watchman {
-    process: i32,
+    process: u32,
     watched: Mutex<Vec<Watched>>,
     more_to_watch: Condvar,
-    /// The one of a forked child, in which this one has no OS thread.
-    of_child: OnceLock<Box<Watchman>>,
 }
 
 #[derive(Debug)]
@@ -150,37 +149,22 @@ struct Watched {
     told: bool,
 }
 
-fn process() -> i32 {
-    rustix::process::getpid().as_raw_nonzero().get()
-}
-
-/// This process's watchman, who begins now if there is none.
+/// This process's watchman, who begins now if there is none. Its parent's has no OS thread here.
 fn watchman() -> &'static Watchman {
-    static FIRST: OnceLock<Box<Watchman>> = OnceLock::new();
-    let process = process();
-    let mut place = &FIRST;
-    loop {
-        let watchman = place.get_or_init(|| Watchman::begin(process));
-        if watchman.process == process {
-            return watchman;
-        }
-        place = &watchman.of_child;
-    }
+    static FAMILY: OnceLock<PerProcess<Watchman>> = OnceLock::new();
+    let process = process_id();
+    let family = FAMILY.get_or_init(|| PerProcess::new(process, Watchman::begin(process)));
+    family.of(process, |_| Watchman::begin(process))
 }
 
 impl Watchman {
-    fn begin(process: i32) -> Box<Watchman> {
+    fn begin(process: u32) -> Watchman {
         sample::forget_parents_question();
         let (teller, reports) = report::channel();
         os_thread("greenroom-reports", || report::keep_telling(reports));
         // It waits there until this function has returned.
         os_thread("greenroom-watchdog", || watchman().keep_watch(Suspects::new(teller)));
-        Box::new(Watchman {
-            process,
-            watched: Mutex::default(),
-            more_to_watch: Condvar::new(),
-            of_child: OnceLock::new(),
-        })
+        Watchman { process, watched: Mutex::default(), more_to_watch: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {

@@ -23,6 +23,7 @@ use greenroom_hub::{Hub, Mailbox};
 
 use crate::{
     hub::local::{Local, existing},
+    per_process::{PerProcess, process_id},
     thread::{
         Waiter,
         errno::{Errno, ErrnoPlace},
@@ -52,43 +53,14 @@ impl Ring for Mailbox {
 }
 
 /// The hubs of one process that were waited on in foreign code.
-struct Hubs {
-    process: u32,
-    all: Mutex<Vec<Arc<Closings>>>,
-    /// Those of a forked child: the lock may have been held by a thread that is not there.
-    after_fork: OnceLock<Box<Hubs>>,
-}
+type Hubs = Mutex<Vec<Arc<Closings>>>;
 
-static HUBS: OnceLock<Hubs> = OnceLock::new();
+static HUBS: OnceLock<PerProcess<Hubs>> = OnceLock::new();
 
-impl Hubs {
-    fn new() -> Hubs {
-        Hubs { process: process(), all: Mutex::default(), after_fork: OnceLock::new() }
-    }
-
-    fn of_this_process() -> &'static Hubs {
-        let process = process();
-        let mut hubs = HUBS.get_or_init(Hubs::new);
-        while hubs.process != process {
-            hubs = hubs.after_fork.get_or_init(|| Box::new(Hubs::new()));
-        }
-        hubs
-    }
-
-    /// Does not make them: a child that is about to `exec` has none, and may neither allocate nor lock.
-    fn existing() -> Option<&'static Hubs> {
-        let process = process();
-        let mut hubs = HUBS.get()?;
-        while hubs.process != process {
-            hubs = hubs.after_fork.get()?;
-        }
-        Some(hubs)
-    }
-}
-
-/// Asked of the kernel: in a child of `vfork`, which shares its parent's memory, it is another.
-fn process() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
+fn hubs_of_this_process() -> &'static Hubs {
+    let process = process_id();
+    let hubs = HUBS.get_or_init(|| PerProcess::new(process, Mutex::default()));
+    hubs.of(process, |_| Mutex::default())
 }
 
 impl Hearing {
@@ -110,7 +82,7 @@ impl Hearing {
 
     #[cold]
     fn register(&self) {
-        let mut all = lock(&Hubs::of_this_process().all);
+        let mut all = lock(hubs_of_this_process());
         // Those of hubs that have ended are nobody else's.
         all.retain(|closings| Arc::strong_count(closings) > 1);
         all.push(Arc::clone(self.hearer.closings()));
@@ -206,11 +178,12 @@ pub fn is_awaited(fds: &RangeInclusive<RawFd>) -> bool {
 
 #[cold]
 fn tell(fds: &RangeInclusive<RawFd>, told: Told) {
-    let Some(hubs) = Hubs::existing() else { return };
+    // They are not made: a child that is about to `exec` has none, and may neither allocate nor lock.
+    let Some(hubs) = HUBS.get().and_then(|hubs| hubs.existing(process_id())) else { return };
     if is_held() {
         return tell_later(fds, told);
     }
-    let all = lock(&hubs.all);
+    let all = lock(hubs);
     for closings in all.iter() {
         closings.tell(fds, told);
     }
@@ -375,7 +348,7 @@ mod tests {
             here.wait(end.as_raw_fd(), Interest::Read, Some(deadline))
         });
         yield_now();
-        let all = lock(&Hubs::of_this_process().all);
+        let all = lock(hubs_of_this_process());
         // As a handler of a signal might that strikes here.
         drop(about_to_close(fd..=fd));
         drop(all);
